@@ -1,0 +1,178 @@
+package lvm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/vmmigrate/vmmigrate/internal/command"
+)
+
+// Spec is a volume to make.
+type Spec struct {
+	VG, Name string
+	// Size is in bytes, as Size works it out.
+	Size int64
+	// Type is the layout; "" is Linear.
+	Type Type
+	// Stripes and Mirrors mean what they do in a SizeRequest.
+	Stripes, Mirrors int
+	// ThinPool is the pool of a Thin volume.
+	ThinPool string
+	// PVs are the only disks to allocate from; none is all.
+	PVs []string
+	// Tags are set in the same act that makes the volume, so that there is
+	// no moment at which it exists and is nobody's.
+	Tags []string
+}
+
+// Create makes a volume, with old signatures on its place wiped, and returns
+// it as it is. It returns a *NameError, *ExistsError, *NoSpaceError or
+// *NotFoundError (of group, pool or disk), and nothing was made then.
+func (c *Client) Create(ctx context.Context, spec Spec) (LV, error) {
+	if err := errors.Join(ValidVGName(spec.VG), ValidName(spec.VG, spec.Name)); err != nil {
+		return LV{}, err
+	}
+	group, err := c.VG(ctx, spec.VG)
+	if err != nil {
+		return LV{}, err
+	}
+	if why := group.Unfit(); why != "" {
+		return LV{}, fmt.Errorf("no volume can be made in volume group %q: %s", spec.VG, why)
+	}
+	args, err := createArgs(spec)
+	if err != nil {
+		return LV{}, err
+	}
+	if _, err := c.run.Run(ctx, command.Cmd{Name: "lvcreate", Args: args}); err != nil {
+		if full := noSpace(err, group, spec.Size); full != nil {
+			return LV{}, full
+		}
+		return LV{}, recognise(err, spec.VG, spec.Name)
+	}
+	volume, err := c.LV(ctx, spec.VG, spec.Name)
+	if err != nil {
+		return LV{}, fmt.Errorf("volume %q was made but can't be looked at: %w", spec.VG+"/"+spec.Name, err)
+	}
+	// lvcreate rounds up without a word; a size that was worked out from the
+	// group's extents is never rounded.
+	if volume.Size != spec.Size {
+		return volume, fmt.Errorf("volume %q was made with %d bytes, not %d: its group changed since it was planned", spec.VG+"/"+spec.Name, volume.Size, spec.Size)
+	}
+	return volume, nil
+}
+
+// createArgs are lvcreate's arguments (lvcreate(8)). What a signature search
+// finds is wiped without asking, and names come after "--", where a leading
+// dash is part of the name.
+func createArgs(spec Spec) ([]string, error) {
+	shape, err := SizeRequest{Type: spec.Type, Stripes: spec.Stripes, Mirrors: spec.Mirrors}.shape()
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"--yes", "--wipesignatures", "y", "--type", string(spec.Type)}
+	if spec.Type == "" {
+		args[len(args)-1] = string(Linear)
+	}
+	size := strconv.FormatInt(spec.Size, 10) + "b"
+	stripes := strconv.FormatInt(shape.stripes, 10)
+	switch spec.Type {
+	case Striped:
+		args = append(args, "--stripes", stripes)
+	case RAID1:
+		args = append(args, "--mirrors", strconv.FormatInt(shape.images-1, 10))
+	case RAID10:
+		args = append(args, "--stripes", stripes, "--mirrors", strconv.FormatInt(shape.images/shape.stripes-1, 10))
+	}
+	if spec.Type == Thin {
+		if spec.ThinPool == "" {
+			return nil, errors.New("a thin volume needs a thin pool")
+		}
+		args = append(args, "--thinpool="+spec.ThinPool, "--virtualsize", size)
+	} else {
+		args = append(args, "--size", size)
+	}
+	for _, tag := range spec.Tags {
+		args = append(args, "--addtag="+tag)
+	}
+	return append(append(args, "--name="+spec.Name, "--", spec.VG), spec.PVs...), nil
+}
+
+// Remove removes the volume vg/name if it bears tag, and is content when there
+// is no such volume. It returns a *NotOursError when the volume does not bear
+// the tag, and an *InUseError when it is open; it is still there then.
+func (c *Client) Remove(ctx context.Context, vg, name, tag string) error {
+	volume, err := c.LV(ctx, vg, name)
+	if isMissing(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if tag == "" || !volume.HasTag(tag) {
+		return &NotOursError{VG: vg, Name: name, Tag: tag, Tags: volume.Tags}
+	}
+	// Selected by UUID, too: should another volume have taken the name since
+	// we looked, it stays.
+	_, err = c.run.Run(ctx, command.Cmd{Name: "lvremove", Args: []string{"--yes", "--select", "lv_uuid=" + volume.UUID, "--", vg + "/" + name}})
+	if err = recognise(err, vg, name); isMissing(err) {
+		return nil
+	}
+	return err
+}
+
+// Deactivate takes down the volumes that the host's LVM activated from disks
+// on device, which must be an opened mapping of ours: they are a guest's. It
+// touches no group of the same name or UUID that is active on another device,
+// and returns the names of those it deactivated, none when nothing was active.
+// It returns an *InUseError when one of their volumes is open.
+func (c *Client) Deactivate(ctx context.Context, device string) ([]string, error) {
+	groups, err := c.On(ctx, device)
+	if err != nil {
+		return nil, err
+	}
+	var done []string
+	for _, group := range groups {
+		active, err := c.activeOn(device, group.UUID)
+		if err != nil {
+			return done, err
+		}
+		if !active {
+			continue
+		}
+		// By UUID: guests are often installed from one image, so the name,
+		// "debian-vg" say, may well be that of the host's own group.
+		_, err = c.run.Run(ctx, command.Cmd{Name: "vgchange", Args: []string{"--yes", "--activate", "n", "--select", "vg_uuid=" + group.UUID}})
+		if err != nil {
+			return done, recognise(err, group.Name, "")
+		}
+		done = append(done, group.Name)
+	}
+	return done, nil
+}
+
+// activeOn says whether an active volume of the group stands directly on
+// device: whether one of the device's holders is a device-mapper device whose
+// UUID is "LVM-", the group's and the volume's (lvm2, build_dm_uuid).
+func (c *Client) activeOn(device, vgUUID string) (bool, error) {
+	major, minor, ok := c.numbers(device)
+	if !ok {
+		return false, &NotFoundError{Kind: "block device", Name: device}
+	}
+	pattern := filepath.Join(c.sys, "dev/block", fmt.Sprintf("%d:%d", major, minor), "holders", "*", "dm/uuid")
+	files, err := filepath.Glob(pattern)
+	if err != nil {
+		return false, err
+	}
+	want := "LVM-" + strings.ReplaceAll(vgUUID, "-", "")
+	return slices.ContainsFunc(files, func(file string) bool {
+		// A holder that went away meanwhile holds nothing.
+		uuid, err := os.ReadFile(file)
+		return err == nil && strings.HasPrefix(string(uuid), want)
+	}), nil
+}
