@@ -1,0 +1,82 @@
+#!/bin/sh
+# The first program of the test host, and its process 1. The kernel starts it
+# with the machine's own files as its root, over hostfs and read-only. It
+# builds a root that may be written to and forgets all of it at the end, and
+# hands over to the agent, which does what the harness asks for.
+#
+# $0 is on the machine; beside it lie what this host needs:
+#   agent     the program that listens on the serial line
+#   settings  shell variables: PERSIST (a device, or empty), CACHE (a folder
+#             that outlives this host, for QEMU's capabilities)
+#   bin/      programs to be found in PATH
+#   requests/ what the harness asks of the agent (package wire)
+#   share/    files that go in and out
+here=${0%/*}
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+. "$here/settings"
+
+# 1. A root: the machine's files below, a tmpfs above that takes all writes.
+mount -t proc proc /proc
+mount -t tmpfs -o mode=755 tmpfs /mnt
+insmod "/usr/lib/uml/modules/$(uname -r)/kernel/fs/overlayfs/overlay.ko"
+mkdir /mnt/upper /mnt/work /mnt/root
+mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt/root
+cd /mnt/root || exit 1
+mount -t proc proc proc
+mount -t sysfs sysfs sys
+mount -t cgroup2 cgroup2 sys/fs/cgroup
+mount -t devtmpfs devtmpfs dev
+mkdir -p dev/pts dev/shm
+mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts dev/pts
+mount -t tmpfs tmpfs dev/shm
+mount -t tmpfs -o mode=755 tmpfs run
+mount -t tmpfs -o mode=1777 tmpfs tmp
+mkdir -p run/lock run/lvm testhost usr/lib/modules
+mount --bind /usr/lib/uml/modules usr/lib/modules
+
+# 2. What the machine's own services left in these places is not this host's.
+for place in var/lib/libvirt etc/libvirt/qemu var/log/libvirt var/cache/libvirt var/lib/vmmigrate etc/lvm/archive etc/lvm/backup; do
+	rm -rf "$place"
+	mkdir -p "$place"
+done
+chmod 700 var/lib/vmmigrate
+mkdir -p var/lib/libvirt/images etc/libvirt/qemu/networks etc/libvirt/qemu/autostart
+
+# 3. The folders shared with the machine, the only way for a write to get out.
+mount -t hostfs -o "$here" testhost testhost
+mount -t hostfs -o "$CACHE" cache var/cache/libvirt
+for program in testhost/bin/*; do
+	ln -s "/$program" "usr/local/bin/${program##*/}"
+done
+
+# 4. Into that root. Unlike chroot, pivot_root moves the kernel along, so that
+# modprobe finds the modules when dm-crypt asks the kernel for a cipher.
+mkdir oldroot
+pivot_root . oldroot
+cd / || exit 1
+umount -l /oldroot
+rmdir /oldroot
+
+# 5. As on any host.
+hostname testhost
+ip link set lo up
+modprobe -a dm-mod dm-crypt dm-thin-pool loop
+/usr/lib/systemd/systemd-udevd --daemon 2>/dev/null
+udevadm trigger --subsystem-match=block --subsystem-match=misc
+udevadm settle
+if [ -n "$PERSIST" ]; then
+	mkdir /persist
+	mount -t ext4 "$PERSIST" /persist
+	for place in var/lib/vmmigrate etc/libvirt/qemu var/lib/libvirt; do
+		[ -d "/persist/$place" ] || { mkdir -p "/persist/${place%/*}" && cp -a "/$place" "/persist/$place"; }
+		mount --bind "/persist/$place" "/$place"
+	done
+fi
+
+# 6. This shell stays: process 1 has to collect the orphans.
+HOME=/root /testhost/agent /dev/ttyS0 /testhost/requests
+
+sync
+echo u >/proc/sysrq-trigger # remounts all file systems read-only
+halt -ff

@@ -1,0 +1,123 @@
+package testhost
+
+import (
+	"context"
+	_ "embed" // for xstate.c
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"syscall"
+	"time"
+)
+
+// kernel is the user-mode Linux process that is a host.
+type kernel struct {
+	cmd   *exec.Cmd
+	ended chan struct{}
+	// alive is held open; its end tells keeper that the harness has died.
+	alive io.Closer
+}
+
+// keeper runs linux.uml with the words after it as its arguments, and ends all
+// of its own process group when linux.uml ends or when its file 4 does, which
+// it does when the harness dies in whatever way. A parent-death signal would
+// not do: it would reach linux.uml, but not the two helper processes that it
+// leaves behind and that hold on to its memory and its disks.
+const keeper = `{ read -r _ <&4; kill -KILL 0; } & linux.uml "$@" 4<&-; kill -KILL 0`
+
+// startKernel starts linux.uml in the folder dir. Its console (fd:0 and fd:1
+// of the command line) reads nothing and writes console.log; its serial line
+// (fd:3, the first file after standard error) is line.
+func startKernel(dir string, cmdline []string, line *os.File) (*kernel, error) {
+	console, err := os.Create(filepath.Join(dir, "console.log"))
+	if err != nil {
+		return nil, err
+	}
+	defer console.Close()
+	watched, alive, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer watched.Close()
+
+	cmd := exec.Command("sh", append([]string{"-c", keeper, "sh"}, cmdline...)...)
+	cmd.Dir = dir
+	cmd.Stdout, cmd.Stderr = console, console
+	cmd.ExtraFiles = []*os.File{line, watched}
+	// A group of its own, so that kill reaches all of the kernel's processes
+	// and a Ctrl-C on the harness's terminal none of them.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Env, err = kernelEnv(dir)
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		alive.Close()
+		return nil, fmt.Errorf("start linux.uml: %w", err)
+	}
+	k := &kernel{cmd: cmd, ended: make(chan struct{}), alive: alive}
+	go k.wait()
+	return k, nil
+}
+
+// wait closes ended when the last process of the kernel is gone, for until
+// then it may still write to a disk.
+func (k *kernel) wait() {
+	// How it ended says nothing: keeper always kills itself.
+	_ = k.cmd.Wait()
+	for begin := time.Now(); time.Since(begin) < 5*time.Second; time.Sleep(5 * time.Millisecond) {
+		if errors.Is(syscall.Kill(-k.cmd.Process.Pid, 0), syscall.ESRCH) {
+			break
+		}
+	}
+	k.alive.Close()
+	close(k.ended)
+}
+
+func (k *kernel) running() bool {
+	select {
+	case <-k.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// kill ends the kernel and the programs inside it, at once, by the number of
+// their group, which is no other's as long as one of them is left.
+func (k *kernel) kill() {
+	if k.running() {
+		_ = syscall.Kill(-k.cmd.Process.Pid, syscall.SIGKILL) // they may just have ended
+	}
+}
+
+//go:embed boot/xstate.c
+var xstateSource []byte
+
+var hasAMX = regexp.MustCompile(`(?m)^flags\s*:.*\bamx_tile\b`)
+
+// kernelEnv returns the environment for linux.uml. On a CPU with AMX it
+// preloads boot/xstate.c, which tells why.
+func kernelEnv(dir string) ([]string, error) {
+	env := os.Environ()
+	cpu, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return nil, err
+	}
+	if !hasAMX.Match(cpu) {
+		return env, nil
+	}
+	source, library := filepath.Join(dir, "xstate.c"), filepath.Join(dir, "xstate.so")
+	if err := os.WriteFile(source, xstateSource, 0o644); err != nil {
+		return nil, err
+	}
+	out, err := exec.CommandContext(context.Background(), "gcc", "-O2", "-Wall", "-shared", "-fPIC", "-o", library, source).CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("build %s: %w\n%s", source, err, out)
+	}
+	return append(env, "LD_PRELOAD="+library), nil
+}
