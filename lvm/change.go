@@ -45,7 +45,7 @@ func (c *Client) Create(ctx context.Context, spec Spec) (LV, error) {
 	if why := group.Unfit(); why != "" {
 		return LV{}, fmt.Errorf("no volume can be made in volume group %q: %s", spec.VG, why)
 	}
-	args, err := createArgs(spec)
+	args, err := createArgs(spec, group.ExtentSize)
 	if err != nil {
 		return LV{}, err
 	}
@@ -59,10 +59,8 @@ func (c *Client) Create(ctx context.Context, spec Spec) (LV, error) {
 	if err != nil {
 		return LV{}, fmt.Errorf("volume %q was made but can't be looked at: %w", spec.VG+"/"+spec.Name, err)
 	}
-	// lvcreate rounds up without a word; a size that was worked out from the
-	// group's extents is never rounded.
 	if volume.Size != spec.Size {
-		return volume, fmt.Errorf("volume %q was made with %d bytes, not %d: its group changed since it was planned", spec.VG+"/"+spec.Name, volume.Size, spec.Size)
+		return volume, fmt.Errorf("volume %q was made with %d bytes, not %d", spec.VG+"/"+spec.Name, volume.Size, spec.Size)
 	}
 	return volume, nil
 }
@@ -70,10 +68,14 @@ func (c *Client) Create(ctx context.Context, spec Spec) (LV, error) {
 // createArgs are lvcreate's arguments (lvcreate(8)). What a signature search
 // finds is wiped without asking, and names come after "--", where a leading
 // dash is part of the name.
-func createArgs(spec Spec) ([]string, error) {
+func createArgs(spec Spec, extent int64) ([]string, error) {
 	shape, err := SizeRequest{Type: spec.Type, Stripes: spec.Stripes, Mirrors: spec.Mirrors}.shape()
 	if err != nil {
 		return nil, err
+	}
+	// lvcreate would round it up without a word.
+	if unit := extent * shape.stripes; spec.Size <= 0 || spec.Size%unit != 0 {
+		return nil, fmt.Errorf("a volume of %d bytes can't be made in volume group %q, where sizes are multiples of %d", spec.Size, spec.VG, unit)
 	}
 	args := []string{"--yes", "--wipesignatures", "y", "--type", string(spec.Type)}
 	if spec.Type == "" {
