@@ -19,7 +19,8 @@ type Change struct {
 	// the old. Elements that have namesakes beside them are numbered from 1.
 	Path string `json:"path"`
 	// Old and New are the value of the attribute or text, or the element's
-	// text with all that is in it; "" where there is none.
+	// text with all that is in it; "" where there is none. A console's password
+	// is blotted out.
 	Old string `json:"old,omitempty"`
 	New string `json:"new,omitempty"`
 	// Why says in a sentence why it changed. Diff leaves it empty.
@@ -59,7 +60,7 @@ func (d *differ) add(op Op, path, before, after string) {
 func (d *differ) nodes(a, b *node) {
 	d.attrs(a, b)
 	if a.source == nil && a.text != b.text {
-		d.add(Changed, a.path(), a.text, b.text)
+		d.add(Changed, a.path(), a.shownText(), b.shownText())
 	}
 	bare := a.hasElements() || b.hasElements()
 	d.kids(a.significant(bare), b.significant(bare))
@@ -76,14 +77,14 @@ func (d *differ) attrs(a, b *node) {
 		value, kept := after[x.key]
 		switch {
 		case !kept:
-			d.add(Removed, a.path(x.label), x.value, "")
+			d.add(Removed, a.path(x.label), shown(x.key, x.value), "")
 		case value != x.value:
-			d.add(Changed, a.path(x.label), x.value, value)
+			d.add(Changed, a.path(x.label), shown(x.key, x.value), shown(x.key, value))
 		}
 	}
 	for _, x := range b.attrs {
 		if !before[x.key] {
-			d.add(Added, b.path(x.label), "", x.value)
+			d.add(Added, b.path(x.label), "", shown(x.key, x.value))
 		}
 	}
 }

@@ -1,7 +1,10 @@
 package domainxml
 
 import (
+	"errors"
+	"hash/maphash"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/beevik/etree"
@@ -61,7 +64,7 @@ func Parse(text []byte) (*Domain, error) {
 		return nil, &HypervisorError{Type: d.Type}
 	}
 	if err := d.model.Unmarshal(string(text)); err != nil {
-		return nil, &SyntaxError{Reason: "holds a value that is not of its kind", Err: err}
+		return nil, d.misread(err)
 	}
 	if d.Name, err = d.text("name"); err != nil {
 		return nil, err
@@ -77,6 +80,45 @@ func Parse(text []byte) (*Domain, error) {
 	}
 	d.readInterfaces()
 	return d, nil
+}
+
+// misread finds the element whose value libvirtxml could not take.
+func (d *Domain) misread(err error) error {
+	var number *strconv.NumError
+	if !errors.As(err, &number) {
+		return &SyntaxError{Reason: "holds a value that is not of its kind", Err: err}
+	}
+	reason := strconv.Quote(number.Num) + " is not a number that fits here"
+	var found string
+	walk(d.document.root(), func(e *etree.Element) bool {
+		for i, a := range e.Attr {
+			// The value may stand elsewhere and be right there.
+			if found == "" && a.Value == number.Num && d.heals(&e.Attr[i].Value) {
+				found = d.paths[e].path(a.FullKey())
+			}
+		}
+		for _, token := range e.Child {
+			if text, ok := token.(*etree.CharData); ok && found == "" && text.Data == number.Num && d.heals(&text.Data) {
+				found = d.path(e)
+			}
+		}
+		return found == ""
+	})
+	if found == "" {
+		return &SyntaxError{Reason: "holds a value that is not of its kind", Err: err}
+	}
+	return &InvalidError{Path: found, Reason: reason}
+}
+
+// heals reports whether libvirtxml gets any further with another value.
+func (d *Domain) heals(value *string) bool {
+	was := *value
+	*value = "1"
+	defer func() { *value = was }()
+	var again libvirtxml.Domain
+	err := again.Unmarshal(string(d.document.write()))
+	var number *strconv.NumError
+	return !errors.As(err, &number) || number.Num != was
 }
 
 // Disks lists the disks in the order of the document.
@@ -110,10 +152,12 @@ func (d *Domain) NotModelled() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	c := &comparer{seed: maphash.MakeSeed()}
+	c.kids(d.top, document.nodes())
 	var paths []string
-	for _, c := range diff(d.document, document) {
-		if c.Op == Removed && !strings.Contains(c.Path, "/comment()") && !strings.HasPrefix(c.Path, "/domain/metadata/") {
-			paths = append(paths, c.Path)
+	for _, lost := range append(c.Lost, c.Normalised...) {
+		if lost.Op == Removed && !strings.HasPrefix(lost.Path, "/domain/metadata/") {
+			paths = append(paths, lost.Path)
 		}
 	}
 	return paths, nil

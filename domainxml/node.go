@@ -25,6 +25,8 @@ type node struct {
 	// text is the content of a node that is no element.
 	text string
 	kids []*node
+	// digest is a sum of all that is in it, once it was asked for; see sum.
+	digest uint64
 	// source is the element, nil for any other node.
 	source *etree.Element
 }
@@ -194,7 +196,18 @@ func (n *node) significant(bare bool) []*node {
 func (n *node) String() string {
 	var b strings.Builder
 	n.print(&b)
-	return b.String()
+	if n.parent != nil && n.parent.key == "cookie" {
+		return redacted
+	}
+	return blot(b.String())
+}
+
+// shownText is the content of a node that is no element, as a Change shows it.
+func (n *node) shownText() string {
+	if n.parent != nil && n.parent.key == "cookie" {
+		return redacted
+	}
+	return n.text
 }
 
 func (n *node) print(b *strings.Builder) {

@@ -127,7 +127,7 @@ func (e *editor) hostPath(element *etree.Element, key, what string, shared bool)
 	}
 	next := renamed(was, e.before.Name, e.edit.Name)
 	if next == was {
-		if shared {
+		if shared && !ownSocket(was) {
 			e.warn("%s: the clone uses the original's %s %s; the two should not run at the same time", e.path(element), what, was)
 		}
 		return false
@@ -138,6 +138,12 @@ func (e *editor) hostPath(element *etree.Element, key, what string, shared bool)
 		e.warn("%s: %s is longer than the %d bytes of a socket's path, so the clone will not start; choose a shorter name or path", e.path(element), next, maxSocket)
 	}
 	return true
+}
+
+// ownSocket tells a path that libvirt made up itself, in a folder named after
+// the domain or the beginning of its name, and makes up again for the clone.
+func ownSocket(path string) bool {
+	return channelDefault(path) || strings.Contains(path, "/libvirt/qemu/domain-")
 }
 
 // renamedFolder warns of a folder that nothing makes. libvirt makes the ones
