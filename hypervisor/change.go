@@ -1,0 +1,162 @@
+package hypervisor
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+
+	"github.com/digitalocean/go-libvirt"
+)
+
+// Validate returns nil when libvirt would accept the definition, which it
+// turns into QEMU's arguments and throws away: nothing is defined. It returns a
+// *RefusedError with libvirt's words otherwise.
+func (c *Conn) Validate(ctx context.Context, definition []byte) error {
+	return c.call(ctx, "check the definition", slow, func(l *libvirt.Libvirt) error {
+		_, err := l.ConnectDomainXMLToNative("qemu-argv", string(definition), 0)
+		return err
+	})
+}
+
+// identity is what a domain is known by.
+func identity(definition []byte) (name, uuid string, err error) {
+	var domain struct {
+		XMLName xml.Name `xml:"domain"`
+		Name    string   `xml:"name"`
+		UUID    string   `xml:"uuid"`
+	}
+	if err := xml.Unmarshal(definition, &domain); err != nil {
+		return "", "", fmt.Errorf("the definition is no domain's XML: %w", err)
+	}
+	id, ok := parseUUID(domain.UUID)
+	if domain.Name == "" || !ok {
+		return "", "", fmt.Errorf("the definition has the name %q and UUID %q, and must have both", domain.Name, domain.UUID)
+	}
+	return domain.Name, formatUUID(id), nil
+}
+
+// Define defines a new domain, checked against libvirt's schema. It returns an
+// *ExistsError when there is one of its name or UUID (libvirt would replace
+// one that has both, without a word), and a *RefusedError.
+func (c *Conn) Define(ctx context.Context, definition []byte) (Domain, error) {
+	name, uuid, err := identity(definition)
+	if err != nil {
+		return Domain{}, err
+	}
+	for by, look := range map[string]func() (Domain, error){
+		"name": func() (Domain, error) { return c.Domain(ctx, name) },
+		"UUID": func() (Domain, error) { return c.DomainByUUID(ctx, uuid) },
+	} {
+		there, err := look()
+		var missing *NotFoundError
+		if err == nil {
+			return Domain{}, &ExistsError{Name: there.Name, UUID: there.UUID, By: by}
+		}
+		if !errors.As(err, &missing) {
+			return Domain{}, err
+		}
+	}
+	var defined libvirt.Domain
+	err = c.call(ctx, fmt.Sprintf("define the domain %q", name), slow, func(l *libvirt.Libvirt) (err error) {
+		defined, err = l.DomainDefineXMLFlags(string(definition), libvirt.DomainDefineValidate)
+		return err
+	})
+	if err != nil {
+		return Domain{}, err
+	}
+	return c.look(ctx, defined)
+}
+
+// keepTPM is the first libvirt that knows VIR_DOMAIN_UNDEFINE_KEEP_TPM.
+const keepTPM Version = 8_009_000
+
+// Undefine removes a domain's definition, and nothing else: its storage, NVRAM
+// and TPM state stay. It is content when there is no such domain. It returns an
+// *ActiveError when the domain runs, and libvirt's *RefusedError when it has a
+// managed save image, snapshots or checkpoints.
+func (c *Conn) Undefine(ctx context.Context, uuid string) error {
+	domain, err := c.DomainByUUID(ctx, uuid)
+	var missing *NotFoundError
+	if errors.As(err, &missing) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if domain.State.Active() {
+		return &ActiveError{Name: domain.Name, State: domain.State}
+	}
+	version, err := c.Version(ctx)
+	if err != nil {
+		return err
+	}
+	flags := libvirt.DomainUndefineKeepNvram
+	if version >= keepTPM {
+		flags |= libvirt.DomainUndefineKeepTpm
+	}
+	err = c.change(ctx, uuid, "undefine", changes, func(l *libvirt.Libvirt, found libvirt.Domain) error {
+		return l.DomainUndefineFlags(found, flags)
+	})
+	if errors.As(err, &missing) {
+		return nil
+	}
+	return err
+}
+
+// Start starts a domain. It returns a *NotFoundError, or a *RefusedError, also
+// when it runs already.
+func (c *Conn) Start(ctx context.Context, uuid string) error {
+	return c.change(ctx, uuid, "start", slow, func(l *libvirt.Libvirt, found libvirt.Domain) error {
+		_, err := l.DomainCreateWithFlags(found, 0)
+		return err
+	})
+}
+
+// Shutdown asks a domain's guest to shut down; it does so in its own time, or
+// not at all. It returns a *NotFoundError, or a *RefusedError when it is off.
+func (c *Conn) Shutdown(ctx context.Context, uuid string) error {
+	return c.change(ctx, uuid, "shut down", changes, func(l *libvirt.Libvirt, found libvirt.Domain) error {
+		return l.DomainShutdownFlags(found, libvirt.DomainShutdownDefault)
+	})
+}
+
+// Destroy pulls a domain's plug, and is content when it is off. It returns a
+// *NotFoundError.
+func (c *Conn) Destroy(ctx context.Context, uuid string) error {
+	err := c.change(ctx, uuid, "stop", changes, func(l *libvirt.Libvirt, found libvirt.Domain) error {
+		return l.DomainDestroyFlags(found, libvirt.DomainDestroyDefault)
+	})
+	if !is(err, libvirt.ErrOperationInvalid) {
+		return err
+	}
+	domain, look := c.DomainByUUID(ctx, uuid)
+	if look == nil && !domain.State.Active() {
+		return nil
+	}
+	return err
+}
+
+// SetAutostart sets whether libvirt starts a domain at boot.
+func (c *Conn) SetAutostart(ctx context.Context, uuid string, on bool) error {
+	return c.change(ctx, uuid, "set the autostart of", changes, func(l *libvirt.Libvirt, found libvirt.Domain) error {
+		value := int32(0)
+		if on {
+			value = 1
+		}
+		return l.DomainSetAutostart(found, value)
+	})
+}
+
+// change does something to the domain of that UUID.
+func (c *Conn) change(ctx context.Context, uuid, verb string, kind how, f func(*libvirt.Libvirt, libvirt.Domain) error) error {
+	found, err := c.byUUID(ctx, uuid)
+	if err != nil {
+		return err
+	}
+	err = c.call(ctx, fmt.Sprintf("%s the domain %q", verb, found.Name), kind, func(l *libvirt.Libvirt) error { return f(l, found) })
+	if is(err, libvirt.ErrNoDomain) {
+		return &NotFoundError{Kind: "domain", Name: uuid}
+	}
+	return err
+}

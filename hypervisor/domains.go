@@ -1,0 +1,270 @@
+package hypervisor
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/digitalocean/go-libvirt"
+)
+
+// State is what a domain does, in virsh's words.
+type State string
+
+// The states of a domain (virDomainState).
+const (
+	NoState      State = "no state"
+	Running      State = "running"
+	Blocked      State = "idle"
+	Paused       State = "paused"
+	ShuttingDown State = "in shutdown"
+	ShutOff      State = "shut off"
+	Crashed      State = "crashed"
+	Suspended    State = "pmsuspended"
+)
+
+// states are in the order of virDomainState.
+func states() []State {
+	return []State{NoState, Running, Blocked, Paused, ShuttingDown, ShutOff, Crashed, Suspended}
+}
+
+// Active says that the domain has a process, which may have its disks open.
+func (s State) Active() bool { return s != ShutOff && s != Crashed }
+
+// Domain is a guest.
+type Domain struct {
+	Name, UUID string
+	State      State
+	// Persistent domains have a definition on disk; others are gone when
+	// they end.
+	Persistent bool
+	// Autostart is whether libvirt starts it at boot.
+	Autostart bool
+	// ManagedSave is whether its memory was saved, to go on from there at
+	// the next start.
+	ManagedSave bool
+	// Snapshots and Checkpoints are how many of each it has.
+	Snapshots, Checkpoints int
+}
+
+// Domains are all guests, by name.
+func (c *Conn) Domains(ctx context.Context) ([]Domain, error) {
+	var found []libvirt.Domain
+	err := c.call(ctx, "list the domains", looks, func(l *libvirt.Libvirt) error {
+		domains, _, err := l.ConnectListAllDomains(1, libvirt.ConnectListDomainsActive|libvirt.ConnectListDomainsInactive)
+		found = domains
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	domains := make([]Domain, 0, len(found))
+	for _, one := range found {
+		domain, err := c.look(ctx, one)
+		var gone *NotFoundError
+		if errors.As(err, &gone) {
+			continue // undefined since the list was made
+		}
+		if err != nil {
+			return nil, err
+		}
+		domains = append(domains, domain)
+	}
+	slices.SortFunc(domains, func(a, b Domain) int { return cmp.Compare(a.Name, b.Name) })
+	return domains, nil
+}
+
+// Domain is the guest of exactly that name, which is never taken for a number
+// or UUID. It returns a *NotFoundError when there is none.
+func (c *Conn) Domain(ctx context.Context, name string) (Domain, error) {
+	var found libvirt.Domain
+	err := c.call(ctx, fmt.Sprintf("look up the domain %q", name), looks, func(l *libvirt.Libvirt) (err error) {
+		found, err = l.DomainLookupByName(name)
+		return err
+	})
+	if is(err, libvirt.ErrNoDomain) {
+		return Domain{}, &NotFoundError{Kind: "domain", Name: name}
+	}
+	if err != nil {
+		return Domain{}, err
+	}
+	return c.look(ctx, found)
+}
+
+// DomainByUUID is the guest of that UUID. It returns a *NotFoundError when
+// there is none.
+func (c *Conn) DomainByUUID(ctx context.Context, uuid string) (Domain, error) {
+	found, err := c.byUUID(ctx, uuid)
+	if err != nil {
+		return Domain{}, err
+	}
+	return c.look(ctx, found)
+}
+
+func (c *Conn) byUUID(ctx context.Context, uuid string) (libvirt.Domain, error) {
+	id, ok := parseUUID(uuid)
+	if !ok {
+		return libvirt.Domain{}, &NotFoundError{Kind: "domain", Name: uuid}
+	}
+	var found libvirt.Domain
+	err := c.call(ctx, "look up the domain "+uuid, looks, func(l *libvirt.Libvirt) (err error) {
+		found, err = l.DomainLookupByUUID(id)
+		return err
+	})
+	if is(err, libvirt.ErrNoDomain) {
+		err = &NotFoundError{Kind: "domain", Name: uuid}
+	}
+	return found, err
+}
+
+// look fills in what libvirt knows of a domain.
+func (c *Conn) look(ctx context.Context, found libvirt.Domain) (Domain, error) {
+	domain := Domain{Name: found.Name, UUID: formatUUID(found.UUID), State: NoState}
+	var state, persistent, autostart, saved, snapshots, checkpoints int32
+	err := c.call(ctx, fmt.Sprintf("look at the domain %q", found.Name), looks, func(l *libvirt.Libvirt) (err error) {
+		if state, _, err = l.DomainGetState(found, 0); err != nil {
+			return err
+		}
+		if persistent, err = l.DomainIsPersistent(found); err != nil || persistent == 0 {
+			// The rest exists for persistent domains alone, save
+			// snapshots, which have no lasting ones either.
+			return err
+		}
+		if autostart, err = l.DomainGetAutostart(found); unless(&err) != nil {
+			return err
+		}
+		if saved, err = l.DomainHasManagedSaveImage(found, 0); unless(&err) != nil {
+			return err
+		}
+		if snapshots, err = l.DomainSnapshotNum(found, 0); unless(&err) != nil {
+			return err
+		}
+		_, checkpoints, err = l.DomainListAllCheckpoints(found, 0, 0)
+		return unless(&err)
+	})
+	if is(err, libvirt.ErrNoDomain) {
+		return Domain{}, &NotFoundError{Kind: "domain", Name: found.Name}
+	}
+	if err != nil {
+		return Domain{}, err
+	}
+	if all := states(); state >= 0 && int(state) < len(all) {
+		domain.State = all[state]
+	}
+	domain.Persistent, domain.Autostart, domain.ManagedSave = persistent == 1, autostart == 1, saved == 1
+	domain.Snapshots, domain.Checkpoints = int(snapshots), int(checkpoints)
+	return domain, nil
+}
+
+// unless is *err, unless that says that the driver has no such thing at all.
+func unless(err *error) error {
+	var said libvirt.Error
+	if errors.Is(*err, libvirt.ErrUnsupported) || errors.As(*err, &said) && said.Code == uint32(libvirt.ErrNoSupport) {
+		*err = nil
+	}
+	return *err
+}
+
+// XML is a domain's definition as the next start would use it, passwords of
+// consoles included. Where the domain runs as well, what it runs with may
+// differ; see LiveXML. It returns a *NotFoundError.
+func (c *Conn) XML(ctx context.Context, uuid string) ([]byte, error) {
+	return c.xml(ctx, uuid, libvirt.DomainXMLInactive|libvirt.DomainXMLSecure)
+}
+
+// LiveXML is a domain as it runs now: with disks that were plugged in, and a
+// mirror under way. It holds no passwords. It returns a *NotFoundError.
+func (c *Conn) LiveXML(ctx context.Context, uuid string) ([]byte, error) { return c.xml(ctx, uuid, 0) }
+
+func (c *Conn) xml(ctx context.Context, uuid string, flags libvirt.DomainXMLFlags) ([]byte, error) {
+	found, err := c.byUUID(ctx, uuid)
+	if err != nil {
+		return nil, err
+	}
+	var text string
+	err = c.call(ctx, fmt.Sprintf("show the definition of %q", found.Name), looks, func(l *libvirt.Libvirt) (err error) {
+		text, err = l.DomainGetXMLDesc(found, flags)
+		return err
+	})
+	if is(err, libvirt.ErrNoDomain) {
+		err = &NotFoundError{Kind: "domain", Name: uuid}
+	}
+	return []byte(text), err
+}
+
+// BlockJob says whether a copy, commit or other job runs on a domain's disk,
+// named by its target ("vda") or path. A domain that is off has none.
+func (c *Conn) BlockJob(ctx context.Context, uuid, target string) (bool, error) {
+	found, err := c.byUUID(ctx, uuid)
+	if err != nil {
+		return false, err
+	}
+	var running int32
+	err = c.call(ctx, fmt.Sprintf("look at the block jobs of %q", found.Name), looks, func(l *libvirt.Libvirt) (err error) {
+		running, _, _, _, _, err = l.DomainGetBlockJobInfo(found, target, 0)
+		return err
+	})
+	if is(err, libvirt.ErrOperationInvalid) {
+		return false, nil // the domain is not running
+	}
+	return running == 1, err
+}
+
+// VolumePath is the path of a storage pool's volume. It returns a
+// *NotFoundError of the kind "storage pool" or "storage volume"; a pool that
+// is not started is libvirt's refusal.
+func (c *Conn) VolumePath(ctx context.Context, pool, volume string) (string, error) {
+	var path string
+	err := c.call(ctx, fmt.Sprintf("find the volume %q of the pool %q", volume, pool), looks, func(l *libvirt.Libvirt) error {
+		foundPool, err := l.StoragePoolLookupByName(pool)
+		if err != nil {
+			return err
+		}
+		found, err := l.StorageVolLookupByName(foundPool, volume)
+		if err != nil {
+			return err
+		}
+		path, err = l.StorageVolGetPath(found)
+		return err
+	})
+	switch {
+	case is(err, libvirt.ErrNoStoragePool):
+		err = &NotFoundError{Kind: "storage pool", Name: pool}
+	case is(err, libvirt.ErrNoStorageVol):
+		err = &NotFoundError{Kind: "storage volume", Name: pool + "/" + volume}
+	}
+	return path, err
+}
+
+// Version is a libvirt version, as major×1,000,000 + minor×1,000 + release.
+type Version uint64
+
+// String is the version as people write it, 9.0.0.
+func (v Version) String() string {
+	return fmt.Sprintf("%d.%d.%d", v/1_000_000, v/1000%1000, v%1000)
+}
+
+// Version is the daemon's.
+func (c *Conn) Version(ctx context.Context) (Version, error) {
+	var version uint64
+	err := c.call(ctx, "tell its version", looks, func(l *libvirt.Libvirt) (err error) {
+		version, err = l.ConnectGetLibVersion()
+		return err
+	})
+	return Version(version), err
+}
+
+func parseUUID(text string) (libvirt.UUID, bool) {
+	var id libvirt.UUID
+	digits := strings.ReplaceAll(text, "-", "")
+	n, err := hex.Decode(id[:], []byte(digits[:min(len(digits), 2*len(id))]))
+	return id, err == nil && n == len(id) && len(digits) == 2*len(id)
+}
+
+func formatUUID(id libvirt.UUID) string {
+	return fmt.Sprintf("%x-%x-%x-%x-%x", id[0:4], id[4:6], id[6:8], id[8:10], id[10:16])
+}
