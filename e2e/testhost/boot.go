@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed" // for the boot script
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -33,7 +34,7 @@ func (h *Host) prepare(ctx context.Context, options Options) ([]string, error) {
 		}
 	}
 	for _, program := range options.Programs {
-		if err := copyProgram(program, h.path("bin", filepath.Base(program))); err != nil {
+		if err := copyFile(program, h.path("bin", filepath.Base(program))); err != nil {
 			return nil, err
 		}
 	}
@@ -110,12 +111,21 @@ func Build(ctx context.Context, pkg, to string) error {
 	return nil
 }
 
-func copyProgram(from, to string) error {
-	program, err := os.ReadFile(from)
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(to, program, 0o755)
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	if _, err := io.Copy(out, in); err != nil {
+		return err
+	}
+	return out.Close()
 }
 
 func linkTo(path, link string) error {

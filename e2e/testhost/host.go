@@ -181,3 +181,15 @@ func (h *Host) Share() string { return filepath.Join(h.dir, "share") }
 
 // SharePath is where the host sees the folder that Share returns.
 const SharePath = "/testhost/share"
+
+// CopyIn copies a file of the machine to a file or a device of the host, and
+// returns when it is flushed there. Holes are written as zeros.
+func (h *Host) CopyIn(ctx context.Context, from, to string) error {
+	through := filepath.Join(h.Share(), "copy-"+filepath.Base(from))
+	if err := copyFile(from, through); err != nil {
+		return err
+	}
+	defer os.Remove(through)
+	_, err := h.Run(ctx, "dd", "if="+SharePath+"/"+filepath.Base(through), "of="+to, "bs=4M", "conv=fsync", "status=none")
+	return err
+}

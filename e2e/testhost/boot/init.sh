@@ -28,6 +28,8 @@ mount -t sysfs sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 mount -t devtmpfs devtmpfs dev
 mkdir -p dev/pts dev/shm
+ln -s /proc/self/fd dev/fd
+for i in 0:stdin 1:stdout 2:stderr; do ln -s "/proc/self/fd/${i%:*}" "dev/${i#*:}"; done
 mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts dev/pts
 mount -t tmpfs tmpfs dev/shm
 mount -t tmpfs -o mode=755 tmpfs run
@@ -36,7 +38,7 @@ mkdir -p run/lock run/lvm testhost usr/lib/modules
 mount --bind /usr/lib/uml/modules usr/lib/modules
 
 # 2. What the machine's own services left in these places is not this host's.
-for place in var/lib/libvirt etc/libvirt/qemu var/log/libvirt var/cache/libvirt var/lib/vmmigrate etc/lvm/archive etc/lvm/backup; do
+for place in var/lib/libvirt etc/libvirt/qemu var/log/libvirt/qemu var/cache/libvirt var/lib/vmmigrate etc/lvm/archive etc/lvm/backup; do
 	rm -rf "$place"
 	mkdir -p "$place"
 done
