@@ -13,10 +13,10 @@ import (
 // turns into QEMU's arguments and throws away: nothing is defined. It returns a
 // *RefusedError with libvirt's words otherwise.
 func (c *Conn) Validate(ctx context.Context, definition []byte) error {
-	return c.call(ctx, "check the definition", slow, func(l *libvirt.Libvirt) error {
-		_, err := l.ConnectDomainXMLToNative("qemu-argv", string(definition), 0)
-		return err
+	_, err := ask(ctx, c, "check the definition", slow, func(l *libvirt.Libvirt) (string, error) {
+		return l.ConnectDomainXMLToNative("qemu-argv", string(definition), 0)
 	})
+	return err
 }
 
 // identity is what a domain is known by.
@@ -44,28 +44,36 @@ func (c *Conn) Define(ctx context.Context, definition []byte) (Domain, error) {
 	if err != nil {
 		return Domain{}, err
 	}
-	for by, look := range map[string]func() (Domain, error){
-		"name": func() (Domain, error) { return c.Domain(ctx, name) },
-		"UUID": func() (Domain, error) { return c.DomainByUUID(ctx, uuid) },
-	} {
-		there, err := look()
-		var missing *NotFoundError
-		if err == nil {
-			return Domain{}, &ExistsError{Name: there.Name, UUID: there.UUID, By: by}
-		}
-		if !errors.As(err, &missing) {
-			return Domain{}, err
-		}
+	if err := c.free(ctx, name, uuid); err != nil {
+		return Domain{}, err
 	}
-	var defined libvirt.Domain
-	err = c.call(ctx, fmt.Sprintf("define the domain %q", name), slow, func(l *libvirt.Libvirt) (err error) {
-		defined, err = l.DomainDefineXMLFlags(string(definition), libvirt.DomainDefineValidate)
-		return err
+	defined, err := ask(ctx, c, fmt.Sprintf("define the domain %q", name), slow, func(l *libvirt.Libvirt) (libvirt.Domain, error) {
+		return l.DomainDefineXMLFlags(string(definition), libvirt.DomainDefineValidate)
 	})
 	if err != nil {
 		return Domain{}, err
 	}
 	return c.look(ctx, defined)
+}
+
+// free returns an *ExistsError when a domain has the name or the UUID.
+func (c *Conn) free(ctx context.Context, name, uuid string) error {
+	var missing *NotFoundError
+	there, err := c.Domain(ctx, name)
+	if err == nil {
+		return &ExistsError{Name: there.Name, UUID: there.UUID, By: "name"}
+	}
+	if !errors.As(err, &missing) {
+		return err
+	}
+	there, err = c.DomainByUUID(ctx, uuid)
+	if err == nil {
+		return &ExistsError{Name: there.Name, UUID: there.UUID, By: "UUID"}
+	}
+	if !errors.As(err, &missing) {
+		return err
+	}
+	return nil
 }
 
 // keepTPM is the first libvirt that knows VIR_DOMAIN_UNDEFINE_KEEP_TPM.
@@ -154,7 +162,7 @@ func (c *Conn) change(ctx context.Context, uuid, verb string, kind how, f func(*
 	if err != nil {
 		return err
 	}
-	err = c.call(ctx, fmt.Sprintf("%s the domain %q", verb, found.Name), kind, func(l *libvirt.Libvirt) error { return f(l, found) })
+	_, err = ask(ctx, c, fmt.Sprintf("%s the domain %q", verb, found.Name), kind, func(l *libvirt.Libvirt) (none, error) { return none{}, f(l, found) })
 	if is(err, libvirt.ErrNoDomain) {
 		return &NotFoundError{Kind: "domain", Name: uuid}
 	}

@@ -36,8 +36,9 @@ type Conn struct {
 	target  target
 	timeout time.Duration
 
-	mu      sync.Mutex
-	session *session // nil before the first
+	dialing sync.Mutex // held while connecting, so that only one does
+	mu      sync.Mutex // guards what follows, and is never held for long
+	session *session   // nil before the first
 	closed  bool
 }
 
@@ -84,17 +85,26 @@ func (c *Conn) Close() {
 
 // connected is the session in use, or a new one when that broke.
 func (c *Conn) connected(ctx context.Context) (*session, error) {
+	c.dialing.Lock()
+	defer c.dialing.Unlock()
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
+	s, closed := c.session, c.closed
+	c.mu.Unlock()
+	if closed {
 		return nil, errClosed
 	}
-	if c.session != nil && !c.session.wire.isGone() {
-		return c.session, nil
+	if s != nil && !s.wire.isGone() {
+		return s, nil
 	}
 	s, err := c.dial(ctx)
 	if err != nil {
 		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		s.wire.cut()
+		return nil, errClosed
 	}
 	c.session = s
 	return s, nil
@@ -116,7 +126,7 @@ func (c *Conn) dial(ctx context.Context) (*session, error) {
 		}
 		s := &session{wire: newWire(raw)}
 		s.rpc = libvirt.NewWithDialer(given{s.wire})
-		err = s.wait(ctx, func() error { return s.rpc.ConnectToURI(libvirt.ConnectURI(c.target.name)) })
+		_, err = wait(ctx, s, func() (none, error) { return none{}, s.rpc.ConnectToURI(libvirt.ConnectURI(c.target.name)) })
 		if err == nil {
 			return s, nil
 		}
@@ -136,34 +146,42 @@ type given struct{ wire *wire }
 // Dial implements socket.Dialer.
 func (g given) Dial() (net.Conn, error) { return g.wire, nil }
 
+// none is the result of a call that has none.
+type none struct{}
+
 // wait runs f, which blocks on the daemon, and returns before f does when ctx
-// ends or the connection breaks.
-func (s *session) wait(ctx context.Context, f func() error) error {
-	done := make(chan error, 1)
+// ends or the connection breaks. What f returns later is dropped.
+func wait[T any](ctx context.Context, s *session, f func() (T, error)) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	done := make(chan answer, 1)
 	go func() {
 		// The decoder of what the daemon sends was not written for
 		// nonsense; here it ends as an error.
 		defer func() {
 			if bad := recover(); bad != nil {
-				done <- fmt.Errorf("the answer can't be read: %v", bad)
+				done <- answer{err: fmt.Errorf("the answer can't be read: %v", bad)}
 			}
 		}()
-		done <- f()
+		value, err := f()
+		done <- answer{value, err}
 	}()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-s.wire.gone:
-		// An answer may have come just before the end.
+	var zero T
+	gone := s.wire.gone
+	for {
 		select {
-		case err := <-done:
-			return err
+		case a := <-done:
+			return a.value, a.err
 		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(time.Second):
-			return libvirt.ErrInterrupted
+			return zero, context.Cause(ctx)
+		case <-gone:
+			// An answer may have come just before the end; if not,
+			// go-libvirt lets its callers go now.
+			gone = nil
+			timer := time.AfterFunc(time.Second, func() { done <- answer{err: libvirt.ErrInterrupted} })
+			defer timer.Stop()
 		}
 	}
 }
@@ -174,71 +192,67 @@ type how int
 const (
 	looks   how = iota // changes nothing, and may be asked again
 	changes            // must not be repeated unseen
-	slow               // changes, or looks, and may take minutes
+	slow               // as changes, and may take minutes
 )
 
-// call asks the daemon for something. What names the thing in words for the
-// errors; f does it and may run on after call has returned.
-func (c *Conn) call(ctx context.Context, what string, kind how, f func(*libvirt.Libvirt) error) error {
+// ask asks the daemon for something. What names the thing in words for the
+// errors; f does it, and may run on after ask has returned.
+func ask[T any](ctx context.Context, c *Conn, what string, kind how, f func(*libvirt.Libvirt) (T, error)) (T, error) {
 	for try := 1; ; try++ {
 		s, err := c.connected(ctx)
 		if err != nil {
-			return err
+			var zero T
+			return zero, err
 		}
-		err = c.bounded(ctx, s, what, kind, func() error { return f(s.rpc) })
+		value, err := bounded(ctx, c, s, what, kind, func() (T, error) { return f(s.rpc) })
 		if err == nil {
-			return nil
+			return value, nil
 		}
 		err = c.explain(what, s, err)
 		var lost *LostError
 		if errors.As(err, &lost) && kind == looks && try == 1 && ctx.Err() == nil {
 			continue // the daemon was restarted
 		}
-		return err
+		return value, err
 	}
 }
 
 // bounded runs f under the time limit of its kind.
-func (c *Conn) bounded(ctx context.Context, s *session, what string, kind how, f func() error) error {
-	limit := &TimeoutError{Call: what, After: c.timeout}
+func bounded[T any](ctx context.Context, c *Conn, s *session, what string, kind how, f func() (T, error)) (T, error) {
 	inner, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	begin := time.Now()
-	done := make(chan struct{})
-	defer close(done)
 	go func() {
 		timer := time.NewTimer(c.timeout)
 		defer timer.Stop()
 		for {
 			select {
-			case <-done:
+			case <-inner.Done():
 				return
 			case <-timer.C:
 			}
 			if kind != slow || time.Since(begin) > longest || !c.alive(inner, s) {
-				limit.After = time.Since(begin).Round(time.Millisecond)
-				cancel(limit)
+				cancel(&TimeoutError{Call: what, After: time.Since(begin).Round(time.Millisecond)})
 				return
 			}
 			timer.Reset(c.timeout)
 		}
 	}()
-	err := s.wait(inner, f)
-	if errors.Is(err, error(limit)) {
+	value, err := wait(inner, s, f)
+	var limit *TimeoutError
+	if errors.As(err, &limit) {
 		// Whatever else waits on this connection would wait in vain.
 		s.wire.cut()
 	}
-	return err
+	return value, err
 }
 
 // alive says whether the daemon answers anything at all within the time limit.
 func (c *Conn) alive(ctx context.Context, s *session) bool {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	return s.wait(ctx, func() error {
-		_, err := s.rpc.ConnectGetLibVersion()
-		return err
-	}) == nil
+	_, err := wait(ctx, s, s.rpc.ConnectGetLibVersion)
+	return err == nil
 }
 
 // explain turns a failure into the error of this package that it stands for.

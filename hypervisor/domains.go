@@ -53,11 +53,9 @@ type Domain struct {
 
 // Domains are all guests, by name.
 func (c *Conn) Domains(ctx context.Context) ([]Domain, error) {
-	var found []libvirt.Domain
-	err := c.call(ctx, "list the domains", looks, func(l *libvirt.Libvirt) error {
+	found, err := ask(ctx, c, "list the domains", looks, func(l *libvirt.Libvirt) ([]libvirt.Domain, error) {
 		domains, _, err := l.ConnectListAllDomains(1, libvirt.ConnectListDomainsActive|libvirt.ConnectListDomainsInactive)
-		found = domains
-		return err
+		return domains, err
 	})
 	if err != nil {
 		return nil, err
@@ -81,10 +79,8 @@ func (c *Conn) Domains(ctx context.Context) ([]Domain, error) {
 // Domain is the guest of exactly that name, which is never taken for a number
 // or UUID. It returns a *NotFoundError when there is none.
 func (c *Conn) Domain(ctx context.Context, name string) (Domain, error) {
-	var found libvirt.Domain
-	err := c.call(ctx, fmt.Sprintf("look up the domain %q", name), looks, func(l *libvirt.Libvirt) (err error) {
-		found, err = l.DomainLookupByName(name)
-		return err
+	found, err := ask(ctx, c, fmt.Sprintf("look up the domain %q", name), looks, func(l *libvirt.Libvirt) (libvirt.Domain, error) {
+		return l.DomainLookupByName(name)
 	})
 	if is(err, libvirt.ErrNoDomain) {
 		return Domain{}, &NotFoundError{Kind: "domain", Name: name}
@@ -110,10 +106,8 @@ func (c *Conn) byUUID(ctx context.Context, uuid string) (libvirt.Domain, error) 
 	if !ok {
 		return libvirt.Domain{}, &NotFoundError{Kind: "domain", Name: uuid}
 	}
-	var found libvirt.Domain
-	err := c.call(ctx, "look up the domain "+uuid, looks, func(l *libvirt.Libvirt) (err error) {
-		found, err = l.DomainLookupByUUID(id)
-		return err
+	found, err := ask(ctx, c, "look up the domain "+uuid, looks, func(l *libvirt.Libvirt) (libvirt.Domain, error) {
+		return l.DomainLookupByUUID(id)
 	})
 	if is(err, libvirt.ErrNoDomain) {
 		err = &NotFoundError{Kind: "domain", Name: uuid}
@@ -123,39 +117,49 @@ func (c *Conn) byUUID(ctx context.Context, uuid string) (libvirt.Domain, error) 
 
 // look fills in what libvirt knows of a domain.
 func (c *Conn) look(ctx context.Context, found libvirt.Domain) (Domain, error) {
-	domain := Domain{Name: found.Name, UUID: formatUUID(found.UUID), State: NoState}
-	var state, persistent, autostart, saved, snapshots, checkpoints int32
-	err := c.call(ctx, fmt.Sprintf("look at the domain %q", found.Name), looks, func(l *libvirt.Libvirt) (err error) {
-		if state, _, err = l.DomainGetState(found, 0); err != nil {
-			return err
-		}
-		if persistent, err = l.DomainIsPersistent(found); err != nil || persistent == 0 {
-			// The rest exists for persistent domains alone, save
-			// snapshots, which have no lasting ones either.
-			return err
-		}
-		if autostart, err = l.DomainGetAutostart(found); unless(&err) != nil {
-			return err
-		}
-		if saved, err = l.DomainHasManagedSaveImage(found, 0); unless(&err) != nil {
-			return err
-		}
-		if snapshots, err = l.DomainSnapshotNum(found, 0); unless(&err) != nil {
-			return err
-		}
-		_, checkpoints, err = l.DomainListAllCheckpoints(found, 0, 0)
-		return unless(&err)
+	domain, err := ask(ctx, c, fmt.Sprintf("look at the domain %q", found.Name), looks, func(l *libvirt.Libvirt) (Domain, error) {
+		return facts(l, found)
 	})
 	if is(err, libvirt.ErrNoDomain) {
 		return Domain{}, &NotFoundError{Kind: "domain", Name: found.Name}
 	}
+	return domain, err
+}
+
+// facts asks for one thing after the other, in one go for the time limit.
+func facts(l *libvirt.Libvirt, found libvirt.Domain) (Domain, error) {
+	domain := Domain{Name: found.Name, UUID: formatUUID(found.UUID), State: NoState}
+	state, _, err := l.DomainGetState(found, 0)
 	if err != nil {
 		return Domain{}, err
 	}
 	if all := states(); state >= 0 && int(state) < len(all) {
 		domain.State = all[state]
 	}
-	domain.Persistent, domain.Autostart, domain.ManagedSave = persistent == 1, autostart == 1, saved == 1
+	persistent, err := l.DomainIsPersistent(found)
+	if err != nil || persistent == 0 {
+		// The rest is of persistent domains alone; a transient one's
+		// snapshots do not outlive it.
+		return domain, err
+	}
+	domain.Persistent = true
+	autostart, err := l.DomainGetAutostart(found)
+	if unless(&err) != nil {
+		return Domain{}, err
+	}
+	saved, err := l.DomainHasManagedSaveImage(found, 0)
+	if unless(&err) != nil {
+		return Domain{}, err
+	}
+	snapshots, err := l.DomainSnapshotNum(found, 0)
+	if unless(&err) != nil {
+		return Domain{}, err
+	}
+	_, checkpoints, err := l.DomainListAllCheckpoints(found, 0, 0)
+	if unless(&err) != nil {
+		return Domain{}, err
+	}
+	domain.Autostart, domain.ManagedSave = autostart == 1, saved == 1
 	domain.Snapshots, domain.Checkpoints = int(snapshots), int(checkpoints)
 	return domain, nil
 }
@@ -185,10 +189,8 @@ func (c *Conn) xml(ctx context.Context, uuid string, flags libvirt.DomainXMLFlag
 	if err != nil {
 		return nil, err
 	}
-	var text string
-	err = c.call(ctx, fmt.Sprintf("show the definition of %q", found.Name), looks, func(l *libvirt.Libvirt) (err error) {
-		text, err = l.DomainGetXMLDesc(found, flags)
-		return err
+	text, err := ask(ctx, c, fmt.Sprintf("show the definition of %q", found.Name), looks, func(l *libvirt.Libvirt) (string, error) {
+		return l.DomainGetXMLDesc(found, flags)
 	})
 	if is(err, libvirt.ErrNoDomain) {
 		err = &NotFoundError{Kind: "domain", Name: uuid}
@@ -203,33 +205,30 @@ func (c *Conn) BlockJob(ctx context.Context, uuid, target string) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	var running int32
-	err = c.call(ctx, fmt.Sprintf("look at the block jobs of %q", found.Name), looks, func(l *libvirt.Libvirt) (err error) {
-		running, _, _, _, _, err = l.DomainGetBlockJobInfo(found, target, 0)
-		return err
+	running, err := ask(ctx, c, fmt.Sprintf("look at the block jobs of %q", found.Name), looks, func(l *libvirt.Libvirt) (bool, error) {
+		job, _, _, _, _, err := l.DomainGetBlockJobInfo(found, target, 0)
+		return job == 1, err
 	})
 	if is(err, libvirt.ErrOperationInvalid) {
 		return false, nil // the domain is not running
 	}
-	return running == 1, err
+	return running, err
 }
 
 // VolumePath is the path of a storage pool's volume. It returns a
 // *NotFoundError of the kind "storage pool" or "storage volume"; a pool that
 // is not started is libvirt's refusal.
 func (c *Conn) VolumePath(ctx context.Context, pool, volume string) (string, error) {
-	var path string
-	err := c.call(ctx, fmt.Sprintf("find the volume %q of the pool %q", volume, pool), looks, func(l *libvirt.Libvirt) error {
+	path, err := ask(ctx, c, fmt.Sprintf("find the volume %q of the pool %q", volume, pool), looks, func(l *libvirt.Libvirt) (string, error) {
 		foundPool, err := l.StoragePoolLookupByName(pool)
 		if err != nil {
-			return err
+			return "", err
 		}
 		found, err := l.StorageVolLookupByName(foundPool, volume)
 		if err != nil {
-			return err
+			return "", err
 		}
-		path, err = l.StorageVolGetPath(found)
-		return err
+		return l.StorageVolGetPath(found)
 	})
 	switch {
 	case is(err, libvirt.ErrNoStoragePool):
@@ -250,11 +249,7 @@ func (v Version) String() string {
 
 // Version is the daemon's.
 func (c *Conn) Version(ctx context.Context) (Version, error) {
-	var version uint64
-	err := c.call(ctx, "tell its version", looks, func(l *libvirt.Libvirt) (err error) {
-		version, err = l.ConnectGetLibVersion()
-		return err
-	})
+	version, err := ask(ctx, c, "tell its version", looks, (*libvirt.Libvirt).ConnectGetLibVersion)
 	return Version(version), err
 }
 

@@ -45,10 +45,8 @@ type Event struct {
 // the same reason look once after subscribing.
 func (c *Conn) Events(ctx context.Context) (<-chan Event, error) {
 	inner, cancel := context.WithCancel(ctx)
-	var raw <-chan libvirt.DomainEventLifecycleMsg
-	err := c.call(ctx, "tell of events", looks, func(l *libvirt.Libvirt) (err error) {
-		raw, err = l.LifecycleEvents(inner)
-		return err
+	raw, err := ask(ctx, c, "tell of events", looks, func(l *libvirt.Libvirt) (<-chan libvirt.DomainEventLifecycleMsg, error) {
+		return l.LifecycleEvents(inner)
 	})
 	if err != nil {
 		cancel()

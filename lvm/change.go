@@ -128,6 +128,17 @@ func (c *Client) Remove(ctx context.Context, vg, name, tag string) error {
 	return err
 }
 
+// Activate makes the volume's device appear. It returns a *NotFoundError when
+// there is no such volume.
+func (c *Client) Activate(ctx context.Context, vg, name string) error {
+	if err := ValidName(vg, name); err != nil {
+		return err
+	}
+	// -K: a thin snapshot is marked to be skipped (lvchange(8)).
+	_, err := c.run.Run(ctx, command.Cmd{Name: "lvchange", Args: []string{"--activate", "y", "--ignoreactivationskip", "--", vg + "/" + name}})
+	return recognise(err, vg, name)
+}
+
 // Deactivate takes down the volumes that the host's LVM activated from disks
 // on device, which must be an opened mapping of ours: they are a guest's. It
 // touches no group of the same name or UUID that is active on another device,

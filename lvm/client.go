@@ -22,7 +22,9 @@ type Client struct {
 }
 
 // New is a Client that runs lvm2 through runner.
-func New(runner command.Runner) *Client { return &Client{run: runner, numbers: deviceNumbers, sys: "/sys"} }
+func New(runner command.Runner) *Client {
+	return &Client{run: runner, numbers: deviceNumbers, sys: "/sys"}
+}
 
 func deviceNumbers(path string) (major, minor int, ok bool) {
 	var stat unix.Stat_t

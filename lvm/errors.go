@@ -82,7 +82,9 @@ type NameError struct {
 	Name, Reason string
 }
 
-func (e *NameError) Error() string { return fmt.Sprintf("%q can't be an LVM name: %s", e.Name, e.Reason) }
+func (e *NameError) Error() string {
+	return fmt.Sprintf("%q can't be an LVM name: %s", e.Name, e.Reason)
+}
 
 // failed is lvm2's exit code when a command was understood and did not
 // succeed (ECMD_FAILED, tools/errors.h); what went wrong is only in its words.
@@ -91,11 +93,11 @@ const failed = 5
 // The messages by which lvcreate and the allocator behind it say that there
 // is no room, as lvm2 2.03.16 words them. The first two give both numbers.
 var (
-	freeNeeded  = regexp.MustCompile(`insufficient free space \((\d+) extents?\): (\d+) required`)
-	neededFree  = regexp.MustCompile(`Insufficient free space: (\d+) extents? needed, but only (\d+) available`)
+	freeNeeded   = regexp.MustCompile(`insufficient free space \((\d+) extents?\): (\d+) required`)
+	neededFree   = regexp.MustCompile(`Insufficient free space: (\d+) extents? needed, but only (\d+) available`)
 	insufficient = regexp.MustCompile(`Insufficient suitable |must not exceed number of physical volumes|has insufficient free space|Insufficient free space`)
-	noDisk      = regexp.MustCompile(`Physical Volume "([^"]*)" not found in Volume Group`)
-	noPool      = regexp.MustCompile(`Pool (\S+) not found in Volume group`)
+	noDisk       = regexp.MustCompile(`Physical Volume "([^"]*)" not found in Volume Group`)
+	noPool       = regexp.MustCompile(`Pool (\S+) not found in Volume group`)
 )
 
 // recognise turns a command's failure into the error of this package that it
