@@ -154,3 +154,9 @@ func find(name string) (string, error) {
 	}
 	return "", &NotFoundError{Name: name, Package: packages[name]}
 }
+
+// Installed returns a *NotFoundError if a program is not there to be run.
+func Installed(name string) error {
+	_, err := find(name)
+	return err
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/vmmigrate/vmmigrate/migrate"
+)
+
+func (s *session) jobsCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "jobs",
+		Usage: "list the jobs and where they stand",
+		Description: "Reads the state directory only; neither LVM nor libvirt is asked.\n\n" +
+			"Examples:\n" +
+			"  vmmigrate jobs\n" +
+			"  vmmigrate jobs --output json",
+		Action: s.jobs,
+	}
+}
+
+// jobLine is one job as `jobs --output json` prints it.
+type jobLine struct {
+	Job     string        `json:"job"`
+	VM      string        `json:"vm,omitempty"`
+	Clone   string        `json:"clone,omitempty"`
+	State   migrate.State `json:"state"`
+	Step    string        `json:"step,omitempty"`
+	Disk    string        `json:"disk,omitempty"`
+	Started *time.Time    `json:"started,omitempty"`
+	Updated *time.Time    `json:"updated,omitempty"`
+	Failure string        `json:"failure,omitempty"`
+	Next    []string      `json:"next,omitempty"`
+}
+
+func (s *session) jobs(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	infos, err := s.store(c).Jobs()
+	if err != nil {
+		return err
+	}
+	lines := make([]jobLine, len(infos))
+	for i, info := range infos {
+		lines[i] = newJobLine(info)
+	}
+	if s.json {
+		return json.NewEncoder(s.out).Encode(struct {
+			Jobs []jobLine `json:"jobs"`
+		}{lines})
+	}
+	if len(lines) == 0 {
+		_, err := fmt.Fprintln(s.out, "There are no jobs.")
+		return err
+	}
+	t := s.table("JOB", "VM", "CLONE", "STATE", "STEP", "STARTED")
+	for _, line := range lines {
+		step := line.Step
+		if line.Disk != "" {
+			step += " " + line.Disk
+		}
+		started := ""
+		if line.Started != nil {
+			started = line.Started.Local().Format("2006-01-02 15:04")
+		}
+		t.AppendRow(row(line.Job, line.VM, line.Clone, string(line.State), step, started))
+	}
+	if _, err := fmt.Fprintln(s.out, t.Render()); err != nil {
+		return err
+	}
+	for _, line := range lines {
+		if line.Failure != "" && line.State != migrate.StateDone {
+			fmt.Fprintf(s.out, "\n%s stopped: %s\n", line.Job, line.Failure)
+		}
+		if line.State != migrate.StateDone {
+			for _, next := range line.Next {
+				fmt.Fprintf(s.out, "  %s\n", next)
+			}
+		}
+	}
+	return nil
+}
+
+func newJobLine(info migrate.JobInfo) jobLine {
+	line := jobLine{Job: info.ID, State: info.State, Step: string(info.Step), Disk: info.Disk, Failure: info.Failure}
+	if info.Plan != nil {
+		line.VM, line.Clone = info.Plan.VM, info.Plan.Clone.Name
+		line.Started, line.Updated = &info.Started, &info.Updated
+	}
+	if info.Err != nil {
+		line.Failure = info.Err.Error()
+	}
+	switch info.State {
+	case migrate.StateInterrupted:
+		line.Next = nextOf(info.ID)
+	case migrate.StateRollingBack, migrate.StateDone:
+		line.Next = []string{"vmmigrate rollback " + info.ID}
+	case migrate.StateRunning, migrate.StateDamaged:
+	}
+	return line
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/vmmigrate/vmmigrate/migrate"
+)
+
+func (s *session) planCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "plan",
+		Usage: "show what run would do; changes nothing",
+		Description: "For each VM and disk: source, size, target volume, header, mapping, what is shared or\n" +
+			"kept, warnings, and whatever is in the way with the command that removes it.\n\n" +
+			"Examples:\n" +
+			"  vmmigrate plan --vm imap\n" +
+			"  vmmigrate plan --all --vg vg1 --output json",
+		Flags: append(append(append(vmFlags(), targetFlags()...), copyFlags()...),
+			&cli.BoolFlag{Name: "xml", Category: categoryVM, Usage: "show the changes to the domain's definition"}),
+		Action: s.plan,
+	}
+}
+
+func (s *session) plan(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	env, closeHost, err := s.host(c.Context, c, true)
+	if err != nil {
+		return err
+	}
+	defer closeHost()
+	plans, facts, err := s.plans(c.Context, c, env)
+	if err != nil {
+		return err
+	}
+	estimates := make([]migrate.Estimate, len(plans))
+	for i, plan := range plans {
+		estimates[i] = migrate.EstimateTime(c.Context, plan)
+	}
+	if s.json {
+		err = writePlansJSON(s.out, plans, estimates)
+	} else {
+		err = s.writePlans(plans, estimates)
+	}
+	if err == nil && c.Bool("xml") && !s.json {
+		err = s.writeXMLChanges(plans, facts)
+	}
+	if err != nil {
+		return fmt.Errorf("print the plan: %w", err)
+	}
+	if err := blocked(plans); err != nil {
+		return &shownError{err} // the plan has said why
+	}
+	return nil
+}
+
+// shownError is an error that the output has already told of: only the exit
+// code is left to give.
+type shownError struct{ err error }
+
+func (e *shownError) Error() string { return e.err.Error() }
+func (e *shownError) Unwrap() error { return e.err }

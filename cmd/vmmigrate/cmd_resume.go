@@ -1,0 +1,68 @@
+package main
+
+import (
+	"slices"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/vmmigrate/vmmigrate/migrate"
+)
+
+func (s *session) resumeCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "resume",
+		Usage:     "go on with an interrupted job, by the plan it began with",
+		ArgsUsage: "[VM|CLONE|JOB]",
+		Description: "Without a name it takes the only unfinished job. The key is asked for only if a disk\n" +
+			"has to be formatted or opened.\n\n" +
+			"Examples:\n" +
+			"  vmmigrate resume imap\n" +
+			"  vmmigrate resume 20261122-093012-3f9c --key-file /root/luks.key",
+		Flags:  slices.Concat(keyFlags(), []cli.Flag{stopAfterFlag()}),
+		Action: s.resume,
+	}
+}
+
+func (s *session) resume(c *cli.Context) error {
+	name, err := oneArgument(c)
+	if err != nil {
+		return err
+	}
+	keys, err := s.newKeyring(c, 1)
+	if err != nil {
+		return err
+	}
+	defer keys.wipe()
+	env, closeHost, err := s.host(c.Context, c, false)
+	if err != nil {
+		return err
+	}
+	defer closeHost()
+	info, err := env.Store.Find(name, migrate.Unfinished)
+	if err != nil {
+		return err
+	}
+	reporter := s.reporter()
+	env.Keyring, env.Reporter = keys, reporter
+	engine, err := s.engine(c, env)
+	if err != nil {
+		return err
+	}
+	_, err = engine.Resume(c.Context, info.ID)
+	return s.ended(reporter, info, err)
+}
+
+// ended reports how a job ended.
+func (s *session) ended(reporter *reporter, info migrate.JobInfo, err error) error {
+	if err == nil {
+		reporter.end()
+		return nil
+	}
+	vm := ""
+	if info.Plan != nil {
+		vm = info.Plan.VM
+	}
+	reporter.failed(info.ID, vm, err)
+	reporter.end()
+	return &shownError{err}
+}

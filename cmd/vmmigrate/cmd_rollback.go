@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/vmmigrate/vmmigrate/migrate"
+)
+
+func (s *session) rollbackCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "rollback",
+		Usage:     "remove everything that a job made",
+		ArgsUsage: "[VM|CLONE|JOB]",
+		Description: "Removes the clone, the mappings and the volumes, newest first, and only what bears the\n" +
+			"job's mark; the original is not touched. A clone that was started since is kept, since\n" +
+			"its guest may have written what exists nowhere else: --force removes it all the same.\n" +
+			"A job that is done is removed only after a question.\n\n" +
+			"Examples:\n" +
+			"  vmmigrate rollback imap\n" +
+			"  vmmigrate rollback 20261122-093012-3f9c --yes",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "yes", Usage: "do not ask, for scripts"},
+			&cli.BoolFlag{Name: "force", Usage: "remove the clone even if it was started since"},
+		},
+		Action: s.rollback,
+	}
+}
+
+func (s *session) rollback(c *cli.Context) error {
+	name, err := oneArgument(c)
+	if err != nil {
+		return err
+	}
+	env, closeHost, err := s.host(c.Context, c, false)
+	if err != nil {
+		return err
+	}
+	defer closeHost()
+	info, err := findForRollback(env.Store, name)
+	if err != nil {
+		return err
+	}
+	if info.State == migrate.StateDone {
+		question := fmt.Sprintf("Job %s is done. Remove the clone %s and its encrypted disks?", info.ID, info.Plan.Clone.Name)
+		if err := s.confirm(c.Context, c.Bool("yes"), question); err != nil {
+			return err
+		}
+	}
+	reporter := s.reporter()
+	env.Reporter = reporter
+	engine := &migrate.Engine{Env: env}
+	return s.ended(reporter, info, engine.Rollback(c.Context, info.ID, c.Bool("force")))
+}
+
+// findForRollback prefers a job that is not done: that is the one a person
+// means who has just seen it stop.
+func findForRollback(store migrate.Store, name string) (migrate.JobInfo, error) {
+	info, err := store.Find(name, func(job migrate.JobInfo) bool {
+		return job.State == migrate.StateInterrupted || job.State == migrate.StateRollingBack || job.State == migrate.StateRunning
+	})
+	if _, none := err.(*migrate.UnknownJobError); none && name != "" { //nolint:errorlint // Find returns it bare
+		return store.Find(name, migrate.Any)
+	}
+	return info, err
+}

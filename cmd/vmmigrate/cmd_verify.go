@@ -1,0 +1,66 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/dustin/go-humanize"
+	"github.com/urfave/cli/v2"
+
+	"github.com/vmmigrate/vmmigrate/migrate"
+)
+
+func (s *session) verifyCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "verify",
+		Usage:     "read source and clone's disks again and compare every byte",
+		ArgsUsage: "VM|CLONE|JOB",
+		Description: "Changes nothing. Both VMs have to be off, and the clone's disks open. After the clone\n" +
+			"has been started its disks differ, and that is no fault.\n\n" +
+			"Example:\n" +
+			"  vmmigrate verify imap",
+		Action: s.verify,
+	}
+}
+
+func (s *session) verify(c *cli.Context) error {
+	name, err := oneArgument(c)
+	if err != nil {
+		return err
+	}
+	if name == "" {
+		return &usageError{reason: "verify needs the name of a VM, a clone or a job", command: "verify"}
+	}
+	env, closeHost, err := s.host(c.Context, c, true)
+	if err != nil {
+		return err
+	}
+	defer closeHost()
+	info, err := env.Store.Find(name, migrate.Any)
+	if err != nil {
+		return err
+	}
+	reporter := s.progressOnly()
+	env.Reporter = reporter
+	found, err := (&migrate.Engine{Env: env}).Verify(c.Context, info.ID)
+	reporter.end()
+	if s.json && len(found) > 0 {
+		if encodeErr := json.NewEncoder(s.out).Encode(struct {
+			Job   string                 `json:"job"`
+			VM    string                 `json:"vm"`
+			Equal bool                   `json:"equal"`
+			Disks []migrate.Verification `json:"disks"`
+		}{info.ID, info.Plan.VM, err == nil, found}); encodeErr != nil {
+			return encodeErr
+		}
+		return err
+	}
+	for _, v := range found {
+		if v.Equal {
+			fmt.Fprintf(s.out, "%s  equal   %s  %s\n", v.Target, humanize.IBytes(uint64(v.Bytes)), v.Digest)
+		} else {
+			fmt.Fprintf(s.out, "%s  DIFFERS %s  %s\n", v.Target, humanize.IBytes(uint64(v.Bytes)), v.Difference)
+		}
+	}
+	return err
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/dustin/go-humanize"
+	"github.com/urfave/cli/v2"
+
+	"github.com/vmmigrate/vmmigrate/luks"
+	"github.com/vmmigrate/vmmigrate/migrate"
+)
+
+// The headings under which help shows the flags.
+const (
+	categoryVM     = "Which VMs"
+	categoryTarget = "Target"
+	categoryLUKS   = "Encryption"
+	categoryCopy   = "Copy"
+	categoryKey    = "Key (asked for twice on the terminal by default)"
+)
+
+func vmFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "vm", Category: categoryVM, Usage: "the VM called `NAME`; may be given several times"},
+		&cli.BoolFlag{Name: "all", Category: categoryVM, Usage: "every VM of this host"},
+	}
+}
+
+func targetFlags() []cli.Flag {
+	luksDefault := migrate.DefaultLUKS()
+	return []cli.Flag{
+		&cli.StringFlag{Name: "vg", Category: categoryTarget, Usage: "make the volumes in the volume group `VG` (default: the source's own, else the only one with room)"},
+		&cli.StringFlag{Name: "name", Category: categoryTarget, Usage: "call the clone `NAME` (default: the VM's name and -luks)"},
+		&cli.StringFlag{Name: "lv-name", Category: categoryTarget, Usage: "call the volume `LV`, with -TARGET behind it if there are several (default: VM-TARGET-luks)"},
+		&cli.StringFlag{Name: "lvm-type", Category: categoryTarget, Usage: "make volumes of `TYPE` linear, striped, raid1, raid10 or thin (default: linear)"},
+		&cli.StringFlag{Name: "thin-pool", Category: categoryTarget, Usage: "make thin volumes in `POOL`"},
+		&cli.BoolFlag{Name: "keep-mac", Category: categoryTarget, Usage: "keep the MAC addresses; original and clone must then never run at once"},
+		&cli.StringSliceFlag{Name: "skip-disk", Category: categoryTarget, Usage: "leave the disk `TARGET` as it is, unencrypted and shared; may be given several times"},
+		&cli.StringFlag{Name: "luks-type", Category: categoryLUKS, Value: string(luksDefault.Type), Usage: "`TYPE` luks2 or luks1"},
+		&cli.StringFlag{Name: "cipher", Category: categoryLUKS, Value: luksDefault.Cipher, Usage: "encrypt with `CIPHER`"},
+		&cli.IntFlag{Name: "key-size", Category: categoryLUKS, Value: luksDefault.KeySize, Usage: "volume key of `BITS`; XTS uses half of them for each of two keys"},
+		&cli.StringFlag{Name: "hash", Category: categoryLUKS, Value: luksDefault.Hash, Usage: "`HASH` for the key slots"},
+		&cli.StringFlag{Name: "pbkdf", Category: categoryLUKS, Usage: "`ALGORITHM` argon2id, argon2i or pbkdf2 (default: cryptsetup's)"},
+		&cli.IntFlag{Name: "pbkdf-memory", Category: categoryLUKS, Usage: "`KIB` of memory for argon2 (default: cryptsetup's)"},
+		&cli.IntFlag{Name: "pbkdf-force-iterations", Category: categoryLUKS, Usage: "`N` rounds instead of measuring how many take --iter-time"},
+		&cli.IntFlag{Name: "iter-time", Category: categoryLUKS, Usage: "let an unlock take `MS` milliseconds (default: cryptsetup's)"},
+		&cli.IntFlag{Name: "sector-size", Category: categoryLUKS, Value: luksDefault.Sector, Usage: "encrypt in sectors of `BYTES`, 512 or 4096; 4096 changes the disk that the guest sees"},
+		&cli.BoolFlag{Name: "allow-discards", Category: categoryLUKS, Usage: "let the guest's TRIM through; it shows which blocks are in use"},
+	}
+}
+
+func copyFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "verify", Category: categoryCopy, Value: string(migrate.VerifyTarget), Usage: "`HOW` the copy is checked: target reads it back, full also reads the source again, none"},
+		&cli.StringFlag{Name: "max-rate", Category: categoryCopy, Usage: "copy at most `SIZE` a second, such as 200M"},
+		&cli.BoolFlag{Name: "io-idle", Category: categoryCopy, Usage: "copy only when nobody else wants the disks"},
+		&cli.IntFlag{Name: "retries", Category: categoryCopy, Usage: "try a failed read `N` times again; writes never are"},
+		&cli.IntFlag{Name: "workers", Category: categoryCopy, Usage: "copy `N` chunks at once (default: measured)"},
+		&cli.StringFlag{Name: "block-size", Category: categoryCopy, Usage: "read and write `SIZE` at once, such as 1M (default: measured)"},
+	}
+}
+
+// options reads the flags of planCommand and runCommand.
+func options(c *cli.Context) (migrate.Options, error) {
+	o := migrate.Options{
+		VG: c.String("vg"), Clone: c.String("name"), LV: c.String("lv-name"), LVMType: c.String("lvm-type"), ThinPool: c.String("thin-pool"),
+		KeepMAC: c.Bool("keep-mac"), SkipDisks: c.StringSlice("skip-disk"), AllowDiscards: c.Bool("allow-discards"),
+		LUKS: migrate.LUKSOptions{
+			Type: luks.Type(c.String("luks-type")), Cipher: c.String("cipher"), KeySize: c.Int("key-size"), Hash: c.String("hash"),
+			PBKDF: c.String("pbkdf"), PBKDFMemory: c.Int("pbkdf-memory"), PBKDFIterations: c.Int("pbkdf-force-iterations"),
+			IterTime: c.Int("iter-time"), Sector: c.Int("sector-size"),
+		},
+		Verify: migrate.VerifyMode(c.String("verify")),
+		Start:  c.Bool("start"), Close: c.Bool("close"),
+		Pace: migrate.Pace{Idle: c.Bool("io-idle"), Retries: c.Int("retries"), Workers: c.Int("workers")},
+	}
+	var err error
+	if o.Pace.MaxRate, err = size(c, "max-rate"); err != nil {
+		return o, err
+	}
+	if o.Pace.BlockSize, err = size(c, "block-size"); err != nil {
+		return o, err
+	}
+	return o, o.Validate()
+}
+
+// size reads a flag that holds bytes, with a unit or without.
+func size(c *cli.Context, name string) (int64, error) {
+	text := c.String(name)
+	if text == "" {
+		return 0, nil
+	}
+	// IEC: like lvcreate and dd, a bare M means 2^20.
+	n, err := humanize.ParseBytes(iec(text))
+	if err != nil || n == 0 || n > math.MaxInt64 {
+		return 0, &usageError{reason: fmt.Sprintf("--%s %q is no size; write it like 200M or 1G", name, text), command: c.Command.Name}
+	}
+	return int64(n), nil
+}
+
+// iec turns 200M into 200MiB, which is what every tool of this field means.
+func iec(text string) string {
+	if text == "" {
+		return text
+	}
+	switch text[len(text)-1] {
+	case 'K', 'M', 'G', 'T', 'k', 'm', 'g', 't':
+		return text + "iB"
+	}
+	return text
+}
+
+// chosen returns the names of the VMs that --vm and --all mean.
+func chosen(c *cli.Context, facts *migrate.Facts) ([]string, error) {
+	names := c.StringSlice("vm")
+	switch {
+	case c.Bool("all") && len(names) > 0:
+		return nil, &usageError{reason: "--all can't go with --vm", command: c.Command.Name}
+	case !c.Bool("all") && len(names) == 0:
+		return nil, &usageError{reason: "name a VM with --vm NAME, or all of them with --all", command: c.Command.Name}
+	case c.Bool("all"):
+		for _, domain := range facts.Domains {
+			names = append(names, domain.Name)
+		}
+	}
+	if len(names) > 1 && (c.IsSet("name") || c.IsSet("lv-name")) {
+		return nil, &usageError{reason: "--name and --lv-name are for a single VM", command: c.Command.Name}
+	}
+	for i, name := range names {
+		for _, other := range names[:i] {
+			if other == name {
+				return nil, &usageError{reason: fmt.Sprintf("--vm %s is given twice", name), command: c.Command.Name}
+			}
+		}
+	}
+	return names, nil
+}

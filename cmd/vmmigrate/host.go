@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/vmmigrate/vmmigrate/hypervisor"
+	"github.com/vmmigrate/vmmigrate/internal/command"
+	"github.com/vmmigrate/vmmigrate/luks"
+	"github.com/vmmigrate/vmmigrate/lvm"
+	"github.com/vmmigrate/vmmigrate/migrate"
+)
+
+// notRootError says that a command needs root.
+type notRootError struct{ command string }
+
+func (e *notRootError) Error() string {
+	return e.command + " needs root: it reads disks and volume groups"
+}
+
+// libvirtTime is how long one call to libvirt may take. libvirt probes QEMU at
+// the first look at a definition, which takes most of a minute on a slow host.
+const libvirtTime = 90 * time.Second
+
+// host opens the way to this machine's LVM, LUKS and libvirt. readOnly holds
+// back every program that would change something. close ends the connection.
+func (s *session) host(ctx context.Context, c *cli.Context, readOnly bool) (env *migrate.Env, closeHost func(), err error) {
+	if os.Geteuid() != 0 {
+		return nil, nil, &notRootError{c.Command.Name}
+	}
+	var runner command.Runner = command.Log{Runner: command.Local{}, Logger: s.log}
+	if readOnly {
+		runner = command.ReadOnly{Runner: runner}
+	}
+	for _, program := range []string{"lvs", "cryptsetup"} {
+		if err := command.Installed(program); err != nil {
+			return nil, nil, err
+		}
+	}
+	conn, err := hypervisor.Dial(ctx, hypervisor.Options{URI: c.String(flagConnect), Timeout: libvirtTime})
+	if err != nil {
+		return nil, nil, err
+	}
+	env = &migrate.Env{
+		Volumes: lvm.New(runner), Encryption: luks.New(runner), Hypervisor: conn,
+		Devices: migrate.Host{}, Copier: migrate.BlockCopier{},
+		Store:  s.store(c),
+		Random: rand.Reader, Now: time.Now,
+	}
+	return env, conn.Close, nil
+}
+
+func (s *session) store(c *cli.Context) migrate.Store {
+	return migrate.Store{Dir: c.String(flagStateDir), Now: time.Now}
+}
+
+// plans makes the plans for the VMs that the flags choose.
+func (s *session) plans(ctx context.Context, c *cli.Context, env *migrate.Env) ([]*migrate.Plan, *migrate.Facts, error) {
+	chosenOptions, err := options(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	facts, err := env.Gather(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	names, err := chosen(c, facts)
+	if err != nil {
+		return nil, nil, err
+	}
+	decider := &migrate.Decider{Facts: facts, Random: env.Random, Store: env.Store, Taken: migrate.Budget{}}
+	var plans []*migrate.Plan
+	for _, name := range names {
+		plan, err := decider.Decide(name, chosenOptions)
+		if err != nil {
+			return nil, nil, err
+		}
+		plans = append(plans, plan)
+	}
+	return plans, facts, nil
+}
+
+// blocked returns a plan's blockers as an error, or nil.
+func blocked(plans []*migrate.Plan) error {
+	var errs []error
+	for _, plan := range plans {
+		if len(plan.Blockers) > 0 {
+			errs = append(errs, &migrate.BlockedError{VM: plan.VM, Blockers: plan.Blockers})
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/shlex"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/vmmigrate/vmmigrate/internal/command"
+	"github.com/vmmigrate/vmmigrate/luks"
+)
+
+func keyFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "key-file", Category: categoryKey, Usage: "take the bytes of `FILE` as they are, as cryptsetup does; - is standard input"},
+		&cli.IntFlag{Name: "passphrase-fd", Category: categoryKey, Value: -1, Usage: "take the bytes that file descriptor `N` gives until its end"},
+		&cli.StringFlag{Name: "passphrase-command", Category: categoryKey, Usage: "take what `COMMAND` prints; it runs without a shell and finds the VM's name in $VMMIGRATE_VM"},
+	}
+}
+
+// keySourceError says that a key can't be had from where the user said.
+type keySourceError struct {
+	// source is the flag or place, and reason what is wrong with it.
+	source string
+	err    error
+}
+
+func (e *keySourceError) Error() string { return fmt.Sprintf("no key from %s: %v", e.source, e.err) }
+func (e *keySourceError) Unwrap() error { return e.err }
+
+// keyCommandTime bounds a passphrase command: a person may have to touch a
+// token, but nobody waits for a hung one all night.
+const keyCommandTime = 2 * time.Minute
+
+// keyring gives each VM's key from the one source that the flags name. Keys
+// that come from a file or descriptor are read once, before anything is done.
+type keyring struct {
+	session *session
+	// fixed is the key for all VMs, or empty.
+	fixed luks.Key
+	// argv is the passphrase command, or empty.
+	argv []string
+	// prompts is how often the terminal asks: twice for a new key, once for
+	// one that exists, never without a terminal.
+	prompts int
+}
+
+// newKeyring reads the key flags. prompts is how often to ask on the terminal.
+// A source that can't be read is a *keySourceError or *luks.KeyError.
+func (s *session) newKeyring(c *cli.Context, prompts int) (*keyring, error) {
+	k := &keyring{session: s, prompts: prompts}
+	given := 0
+	for _, name := range []string{"key-file", "passphrase-fd", "passphrase-command"} {
+		if c.IsSet(name) {
+			given++
+		}
+	}
+	if given > 1 {
+		return nil, &usageError{reason: "give only one of --key-file, --passphrase-fd, --passphrase-command", command: c.Command.Name}
+	}
+	var err error
+	switch {
+	case c.IsSet("key-file"):
+		k.fixed, err = s.readKeyFile(c.String("key-file"))
+	case c.IsSet("passphrase-fd"):
+		k.fixed, err = readDescriptor(c.Int("passphrase-fd"))
+	case c.IsSet("passphrase-command"):
+		k.argv, err = shlex.Split(c.String("passphrase-command"))
+		if err == nil && len(k.argv) == 0 {
+			err = errors.New("it is empty")
+		}
+		if err != nil {
+			err = &usageError{reason: fmt.Sprintf("--passphrase-command: %v", err), command: c.Command.Name}
+		}
+	}
+	return k, err
+}
+
+// wipe forgets the fixed key.
+func (k *keyring) wipe() { k.fixed.Wipe() }
+
+// Key implements migrate.Keyring.
+func (k *keyring) Key(ctx context.Context, vm string) (luks.Key, error) {
+	switch {
+	case k.fixed.Len() > 0:
+		return luks.NewKey(append([]byte(nil), k.fixed.Bytes()...))
+	case len(k.argv) > 0:
+		return k.fromCommand(ctx, vm)
+	}
+	key, found, err := fromCredential(vm)
+	if found || err != nil {
+		return key, err
+	}
+	return k.session.prompt(ctx, vm, k.prompts)
+}
+
+// ready says, before anything is done, whether Key could ask for vm's key.
+func (k *keyring) ready(vm string) error {
+	if k.fixed.Len() > 0 || len(k.argv) > 0 {
+		return nil
+	}
+	if path := credential(vm); path != "" {
+		if _, err := os.Stat(path); err == nil {
+			return nil
+		}
+	}
+	if _, ok := k.session.terminalIn(); !ok {
+		return &usageError{reason: "there is no terminal to ask for the passphrase on; give --key-file, --passphrase-fd or --passphrase-command"}
+	}
+	return nil
+}
+
+func (s *session) readKeyFile(path string) (luks.Key, error) {
+	source := "--key-file " + path
+	if path == "-" {
+		if _, ok := s.terminalIn(); ok {
+			return luks.Key{}, &usageError{reason: "--key-file - takes the key from a pipe, and standard input is the terminal"}
+		}
+		return readKey("--key-file - (standard input)", s.in)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return luks.Key{}, &keySourceError{source, reason(err)}
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return luks.Key{}, &keySourceError{source, reason(err)}
+	}
+	if info.IsDir() {
+		return luks.Key{}, &keySourceError{source, errors.New("it is a folder")}
+	}
+	if info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+		fmt.Fprintf(s.streams.err, "vmmigrate: warning: %s can be read by others (mode %04o); chmod 600 it\n", path, info.Mode().Perm())
+	}
+	return readKey(source, file)
+}
+
+// reason is an error without the operation and path that the user knows.
+func reason(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+func readKey(source string, from io.Reader) (luks.Key, error) {
+	key, err := luks.ReadKey(from)
+	if err != nil {
+		return luks.Key{}, &keySourceError{source, err}
+	}
+	return key, nil
+}
+
+func readDescriptor(n int) (luks.Key, error) {
+	source := fmt.Sprintf("--passphrase-fd %d", n)
+	if n < 0 {
+		return luks.Key{}, &usageError{reason: source + " is no file descriptor"}
+	}
+	if _, err := unix.FcntlInt(uintptr(n), unix.F_GETFD, 0); err != nil {
+		return luks.Key{}, &keySourceError{source, errors.New("it is not open")}
+	}
+	file := os.NewFile(uintptr(n), source)
+	defer file.Close()
+	return readKey(source, file)
+}
+
+func (k *keyring) fromCommand(ctx context.Context, vm string) (luks.Key, error) {
+	source := "--passphrase-command " + k.argv[0]
+	result, err := command.Local{}.Run(ctx, command.Cmd{
+		Name: k.argv[0], Args: k.argv[1:], Env: []string{"VMMIGRATE_VM=" + vm}, Timeout: keyCommandTime,
+	})
+	if err != nil {
+		return luks.Key{}, &keySourceError{source, err}
+	}
+	key, err := luks.NewKey(result.Stdout)
+	if err != nil {
+		return luks.Key{}, &keySourceError{source, err}
+	}
+	return key, nil
+}
+
+// credential is the path of the systemd credential for a VM's key, or "" where
+// systemd gave none (systemd.exec(5), CREDENTIALS_DIRECTORY).
+func credential(vm string) string {
+	dir := os.Getenv("CREDENTIALS_DIRECTORY")
+	if dir == "" || strings.ContainsRune(vm, '/') {
+		return ""
+	}
+	return filepath.Join(dir, "vmmigrate."+vm)
+}
+
+func fromCredential(vm string) (key luks.Key, found bool, err error) {
+	path := credential(vm)
+	if path == "" {
+		return luks.Key{}, false, nil
+	}
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return luks.Key{}, false, nil
+	}
+	if err != nil {
+		return luks.Key{}, true, &keySourceError{"the credential " + path, reason(err)}
+	}
+	defer file.Close()
+	key, err = readKey("the credential "+path, file)
+	return key, true, err
+}

@@ -1,0 +1,52 @@
+// Command vmmigrate moves libvirt/KVM virtual machines from plain disks onto
+// LUKS-encrypted LVM volumes, on the host that runs them.
+//
+// Each command is in a file of its own. explain.go turns every error into what
+// the user is told: what failed, in what state the disks are, the next command,
+// and the exit code.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/vmmigrate/vmmigrate/migrate"
+)
+
+// version is set at build time by -ldflags "-X main.version=…".
+var version = "dev"
+
+func main() { os.Exit(mainCode()) }
+
+func mainCode() int {
+	ctx, stop := interruptible(context.Background())
+	defer stop()
+	return run(ctx, os.Args, streams{in: os.Stdin, out: os.Stdout, err: os.Stderr})
+}
+
+// interruptible returns a context that the first SIGINT, SIGTERM or SIGHUP
+// ends, with a *migrate.InterruptedError as its cause. From then on the signals
+// do what they do by default: a second one ends the process at once, which is
+// as safe as kill -9.
+func interruptible(parent context.Context) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		select {
+		case got := <-signals:
+			signal.Reset(syscall.SIGINT, syscall.SIGTERM)
+			// A lost terminal sends its signal once for the shell and once
+			// for us; the second must not cut the checkpoint short.
+			signal.Ignore(syscall.SIGHUP)
+			cancel(&migrate.InterruptedError{Why: got.String()})
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		cancel(context.Canceled)
+	}
+}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/vmmigrate/vmmigrate/domainxml"
+	"github.com/vmmigrate/vmmigrate/internal/command"
+	"github.com/vmmigrate/vmmigrate/migrate"
+)
+
+// colour says whether colours are wanted at all (https://no-color.org).
+func colour() bool { return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" }
+
+// printable takes the control characters out of a name that somebody else
+// chose, so that it can't move the cursor or recolour the terminal.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
+}
+
+// planDocument is what `plan --output json` prints.
+type planDocument struct {
+	Plans []plannedVM `json:"plans"`
+}
+
+type plannedVM struct {
+	*migrate.Plan
+	Estimate migrate.Estimate `json:"estimate"`
+}
+
+func writePlansJSON(w io.Writer, plans []*migrate.Plan, estimates []migrate.Estimate) error {
+	document := planDocument{Plans: []plannedVM{}}
+	for i, plan := range plans {
+		document.Plans = append(document.Plans, plannedVM{plan, estimates[i]})
+	}
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(document)
+}
+
+// paint puts a text into bold or colour on a terminal.
+func (s *session) paint(code, text string) string {
+	if _, tty := terminal(s.out); !tty || !colour() {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+// The SGR codes in use (ECMA-48, 8.3.117).
+const (
+	bold   = "1"
+	red    = "31"
+	yellow = "33"
+)
+
+func (s *session) writePlans(plans []*migrate.Plan, estimates []migrate.Estimate) error {
+	var b strings.Builder
+	for i, plan := range plans {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		s.describe(&b, plan, estimates[i])
+	}
+	if len(plans) == 0 {
+		b.WriteString("There are no VMs.\n")
+	}
+	_, err := io.WriteString(s.out, b.String())
+	return err
+}
+
+func (s *session) describe(b *strings.Builder, plan *migrate.Plan, estimate migrate.Estimate) {
+	say := func(format string, args ...any) { fmt.Fprintf(b, format+"\n", args...) }
+	say("%s -> %s", s.paint(bold, printable(plan.VM)), s.paint(bold, printable(plan.Clone.Name)))
+	if len(plan.Disks) > 0 {
+		say("")
+		t := s.table("DISK", "SOURCE", "FORMAT", "SIZE", "TARGET", "LV SIZE", "HEADER", "MAPPER")
+		for _, disk := range plan.Disks {
+			volume, size, header := "-", "-", "-"
+			if disk.Volume.VG != "" {
+				volume = disk.Volume.VG + "/" + disk.Volume.Name
+				size, header = humanize.IBytes(uint64(disk.Volume.Size)), humanize.IBytes(uint64(disk.Offset))
+			}
+			t.AppendRow(row(disk.Target, disk.Source.Path, disk.Source.Format, humanize.IBytes(uint64(disk.Source.Size)), volume, size, header, disk.Mapper))
+		}
+		say("%s", indent(t.Render()))
+	}
+	if len(plan.Kept) > 0 {
+		say("")
+		t := s.table("STAYS", "KIND", "SOURCE", "WHY")
+		for _, kept := range plan.Kept {
+			path := kept.Path
+			if path == "" {
+				path = "-"
+			}
+			t.AppendRow(row(kept.Target, kept.Device, path, kept.Reason))
+		}
+		say("%s", indent(t.Render()))
+	}
+	if len(plan.Disks) > 0 {
+		o := plan.Options.LUKS
+		say("")
+		say("  Encryption  %s, %s, %d-bit key, %s, %d-byte sectors", o.Type, o.Cipher, o.KeySize, o.Hash, o.Sector)
+		say("  Identity    UUID %s%s", plan.Clone.UUID, macs(plan))
+		say("  Copy        %s, verify %s%s", humanize.IBytes(uint64(plan.Bytes())), plan.Options.Verify, takes(estimate))
+	}
+	for _, file := range plan.Firmware.Files {
+		say("  %-11s copied from %s to %s", file.What, printable(file.From), printable(file.To))
+	}
+	for _, warning := range plan.Warnings {
+		say("  %s  %s", s.paint(yellow, "Warning   "), printable(warning.String()))
+	}
+	for _, blocker := range plan.Blockers {
+		say("  %s  %s", s.paint(red, "Blocked   "), printable(blocker.Message))
+		if blocker.Remedy != "" {
+			say("              %s", printable(blocker.Remedy))
+		}
+	}
+	say("")
+	if len(plan.Blockers) > 0 {
+		say("Nothing has been changed. This VM can't be migrated as it is.")
+		return
+	}
+	say("Nothing has been changed. To do it:")
+	say("  %s", command.Quote([]string{"vmmigrate", "run", "--vm", plan.VM}))
+}
+
+func macs(plan *migrate.Plan) string {
+	switch {
+	case plan.Options.KeepMAC:
+		return ", MAC addresses kept"
+	case len(plan.Clone.MACs) > 0:
+		return ", MAC " + strings.Join(plan.Clone.MACs, " ")
+	}
+	return ""
+}
+
+func takes(estimate migrate.Estimate) string {
+	if estimate.Seconds == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", at least %s (the source reads at %s/s)",
+		seconds(time.Duration(estimate.Seconds*float64(time.Second))), humanize.IBytes(uint64(estimate.ReadRate)))
+}
+
+// writeXMLChanges shows what changes in each VM's definition.
+func (s *session) writeXMLChanges(plans []*migrate.Plan, facts *migrate.Facts) error {
+	_, tty := terminal(s.out)
+	for _, plan := range plans {
+		before, after, err := migrate.Definitions(facts, plan)
+		if err != nil {
+			return err
+		}
+		text := domainxml.Unified(before, after, domainxml.RenderOptions{From: plan.VM, To: plan.Clone.Name, Context: 3, Color: tty && colour()})
+		if _, err := fmt.Fprintf(s.out, "\n%s", text); err != nil {
+			return err
+		}
+	}
+	return nil
+}

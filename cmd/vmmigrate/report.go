@@ -1,0 +1,135 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"time"
+
+	"github.com/vmmigrate/vmmigrate/migrate"
+)
+
+// reporter tells what happens to a job: as lines and a bar for people, or as
+// one JSON object a line for programs. It is used by one goroutine at a time.
+type reporter struct {
+	session *session
+	events  *json.Encoder // nil: no events are wanted
+	screen  *screen
+}
+
+var _ migrate.Reporter = (*reporter)(nil)
+
+func (s *session) reporter() *reporter {
+	r := &reporter{session: s, screen: newScreen(s.people())}
+	if s.json {
+		r.events = json.NewEncoder(s.out)
+	}
+	return r
+}
+
+// progressOnly shows how far a command has come, and nothing else.
+func (s *session) progressOnly() *reporter {
+	r := &reporter{session: s, screen: newScreen(s.streams.err)}
+	r.screen.quiet = true
+	return r
+}
+
+// event is an event as it is printed, in the words of the contract.
+type event struct {
+	Event          migrate.EventName `json:"event"`
+	Time           time.Time         `json:"time"`
+	Job            string            `json:"job"`
+	VM             string            `json:"vm"`
+	Step           migrate.StepName  `json:"step,omitempty"`
+	Disk           string            `json:"disk,omitempty"`
+	Seconds        *float64          `json:"seconds,omitempty"`
+	Bytes          *int64            `json:"bytes,omitempty"`
+	Total          *int64            `json:"total,omitempty"`
+	BytesPerSecond *int64            `json:"bytes_per_second,omitempty"`
+	ETASeconds     *int64            `json:"eta_seconds,omitempty"`
+	Message        string            `json:"message,omitempty"`
+	Clone          string            `json:"clone,omitempty"`
+	Disks          []diskResult      `json:"disks,omitempty"`
+	Error          string            `json:"error,omitempty"`
+	ExitCode       int               `json:"exit_code,omitempty"`
+	Next           []string          `json:"next,omitempty"`
+}
+
+// diskResult is what a finished job says of one disk.
+type diskResult struct {
+	Disk     string             `json:"disk"`
+	Device   string             `json:"device"`
+	Bytes    int64              `json:"bytes"`
+	Seconds  float64            `json:"seconds"`
+	Min      int64              `json:"min_bytes_per_second"`
+	Median   int64              `json:"median_bytes_per_second"`
+	Max      int64              `json:"max_bytes_per_second"`
+	Digest   string             `json:"digest"`
+	Verified migrate.VerifyMode `json:"verified"`
+}
+
+// Report implements migrate.Reporter.
+func (r *reporter) Report(e migrate.Event) {
+	r.screen.show(e)
+	if r.events == nil {
+		return
+	}
+	out := event{Event: e.Event, Time: e.Time, Job: e.Job, VM: e.VM, Step: e.Step, Disk: e.Disk, Message: e.Message}
+	switch e.Event {
+	case migrate.StepDone, migrate.JobDone:
+		out.Seconds = rounded(e.Duration.Seconds())
+	case migrate.Progress:
+		rate := int64(e.BytesPerSecond)
+		out.Bytes, out.Total, out.BytesPerSecond = &e.Bytes, &e.Total, &rate
+		if e.ETA > 0 {
+			eta := int64(math.Ceil(e.ETA.Seconds()))
+			out.ETASeconds = &eta
+		}
+	case migrate.JobStarted, migrate.StepStarted, migrate.Warning, migrate.JobFailed:
+	}
+	if e.Summary != nil {
+		out.Clone = e.Summary.Clone
+		for _, d := range e.Summary.Disks {
+			out.Disks = append(out.Disks, diskResult{
+				d.Target, d.Device, d.Bytes, *rounded(d.Seconds), int64(d.Min), int64(d.Median), int64(d.Max), d.Digest, d.Verified,
+			})
+		}
+	}
+	r.emit(out)
+}
+
+func (r *reporter) emit(out event) {
+	// A reader that went away must not stop a migration; its end is told by
+	// the exit code, and its state by the journal.
+	_ = r.events.Encode(out)
+}
+
+// failed tells how a job failed: on the terminal in full, as an event in short.
+func (r *reporter) failed(job, vm string, err error) {
+	r.screen.clear()
+	advice := explain(err)
+	advice.write(r.session.streams.err)
+	if r.events == nil {
+		return
+	}
+	out := event{
+		Event: migrate.JobFailed, Time: time.Now(), Job: job, VM: vm, Error: advice.what, Step: advice.step,
+		ExitCode: advice.exit, Next: advice.next,
+	}
+	r.emit(out)
+}
+
+// end takes the bar away.
+func (r *reporter) end() { r.screen.clear() }
+
+func rounded(seconds float64) *float64 {
+	seconds = math.Round(seconds*1000) / 1000
+	return &seconds
+}
+
+// line is one line of text for people.
+func line(w io.Writer, format string, args ...any) {
+	// Where not even a line can be printed, there is nobody to tell.
+	_, _ = fmt.Fprintf(w, format+"\n", args...)
+}

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"github.com/vmmigrate/vmmigrate/migrate"
+)
+
+// screen shows a job to a person. On a terminal there is one bar for the whole
+// job, below lines that stay; into a pipe goes a line for each step, and every
+// ten seconds one that says how far a copy has come.
+type screen struct {
+	w     io.Writer
+	tty   *os.File // nil: a pipe
+	quiet bool     // progress only
+	bar   *progressbar.ProgressBar
+
+	// The bar counts the bytes of all passes over all disks of the job.
+	total, before int64
+	passes        int64
+	pass          string // the step and disk that Progress is about
+	lastLine      time.Time
+	plain         bool // the last progress was printed as a line
+}
+
+// pipeInterval is how often a pipe is told how far a copy has come.
+const pipeInterval = 10 * time.Second
+
+func newScreen(w io.Writer) *screen {
+	s := &screen{w: w}
+	if tty, ok := terminal(w); ok {
+		s.tty = tty
+	}
+	return s
+}
+
+func (s *screen) show(e migrate.Event) {
+	switch e.Event {
+	case migrate.JobStarted:
+		s.begin(e)
+	case migrate.StepStarted:
+	case migrate.StepDone:
+		s.stepDone(e)
+	case migrate.Progress:
+		s.progress(e)
+	case migrate.Warning:
+		s.say("  warning: %s", e.Message)
+	case migrate.JobDone:
+		s.clear()
+		s.jobDone(e)
+	case migrate.JobFailed:
+		s.clear()
+	}
+}
+
+// say prints a line above the bar.
+func (s *screen) say(format string, args ...any) {
+	if s.quiet {
+		return
+	}
+	bar := s.bar
+	if bar != nil {
+		_ = bar.Clear() // the line below overwrites whatever is left
+	}
+	line(s.w, format, args...)
+	if bar != nil {
+		_ = bar.RenderBlank()
+	}
+}
+
+func (s *screen) begin(e migrate.Event) {
+	s.clear()
+	s.total, s.before, s.pass = e.Total, 0, ""
+	s.passes = 0
+	switch e.Message {
+	case "":
+		s.say("%s: job %s, %s to copy", e.VM, e.Job, humanize.IBytes(uint64(e.Total)))
+	default:
+		s.say("%s: job %s, %s", e.VM, e.Job, e.Message)
+	}
+}
+
+func (s *screen) stepDone(e migrate.Event) {
+	name := string(e.Step)
+	if e.Disk != "" {
+		name = e.Disk + " " + name
+	}
+	rate := ""
+	if e.Message != "" {
+		rate = "  " + e.Message
+	}
+	s.say("  %-20s %8s%s", name, seconds(e.Duration), rate)
+}
+
+// progress moves the bar, or now and then prints a line.
+func (s *screen) progress(e migrate.Event) {
+	what := fmt.Sprintf("%s %s %d/%d", e.Step, e.Disk, e.DiskIndex, e.Disks)
+	rate := "..."
+	if e.BytesPerSecond > 0 {
+		rate = humanize.IBytes(uint64(e.BytesPerSecond)) + "/s"
+	}
+	eta := ""
+	if e.ETA > 0 {
+		eta = "ETA " + clock(e.ETA)
+	}
+	if s.tty == nil {
+		now := e.Time
+		if now.Sub(s.lastLine) < pipeInterval {
+			return
+		}
+		s.lastLine = now
+		percent := 100.0
+		if e.Total > 0 {
+			percent = 100 * float64(e.Bytes) / float64(e.Total)
+		}
+		line(s.w, "%s  %s  %s of %s  %.0f%%  %s  %s", now.UTC().Format(time.RFC3339), what,
+			humanize.IBytes(uint64(e.Bytes)), humanize.IBytes(uint64(e.Total)), percent, rate, eta)
+		return
+	}
+	if s.bar == nil || s.pass != what {
+		s.clear()
+		s.pass = what
+		s.bar = s.newBar(e.Total)
+	}
+	s.bar.Describe(s.fit(fmt.Sprintf("  %s  %s  %s", what, rate, eta)))
+	_ = s.bar.Set64(min(e.Bytes, e.Total)) // it only says that it is finished already
+}
+
+// barWidth is the bar alone; what stands beside it is about as wide again.
+const barWidth = 24
+
+func (s *screen) newBar(total int64) *progressbar.ProgressBar {
+	return progressbar.NewOptions64(max(total, 1),
+		progressbar.OptionSetWriter(s.w),
+		progressbar.OptionSetWidth(s.room()),
+		progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionSetPredictTime(false), // the engine knows better, after a resume above all
+		progressbar.OptionSetElapsedTime(false),
+		progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetTheme(progressbar.Theme{Saucer: "=", SaucerHead: ">", SaucerPadding: " ", BarStart: "[", BarEnd: "]"}),
+	)
+}
+
+// room is how wide the bar may be on the terminal as it is now.
+func (s *screen) room() int {
+	width, _, err := term.GetSize(int(s.tty.Fd()))
+	if err != nil || width >= 80 {
+		return barWidth
+	}
+	return max(4, barWidth-(80-width))
+}
+
+// fit cuts a description so that bar and text stay on one line: a line that
+// wraps can't be drawn over.
+func (s *screen) fit(text string) string {
+	width, _, err := term.GetSize(int(s.tty.Fd()))
+	if err != nil || width <= 0 {
+		return text
+	}
+	const percent = 10 // " 100% " and the bar's own ends
+	room := width - s.room() - percent
+	if room < 1 {
+		return ""
+	}
+	if len(text) > room {
+		return text[:room]
+	}
+	return text
+}
+
+func (s *screen) clear() {
+	if s.bar == nil {
+		return
+	}
+	_ = s.bar.Clear() // what is left on the line is overwritten by the next
+	s.bar = nil
+}
+
+func (s *screen) jobDone(e migrate.Event) {
+	if e.Summary == nil {
+		s.say("%s: %s in %s", e.VM, e.Message, seconds(e.Duration))
+		return
+	}
+	s.say("")
+	s.say("%s is now %s, in %s; the original is as it was.", e.VM, e.Summary.Clone, seconds(e.Duration))
+	s.say("")
+	t := tableFor(s.w, "DISK", "BYTES", "COPIED IN", "MIN", "MEDIAN", "MAX", "VERIFIED", "DEVICE")
+	for _, d := range e.Summary.Disks {
+		t.AppendRow(row(d.Target, humanize.IBytes(uint64(d.Bytes)), fmt.Sprintf("%.1f s", d.Seconds), perSecond(d.Min), perSecond(d.Median), perSecond(d.Max), string(d.Verified), d.Device))
+	}
+	s.say("%s", indent(t.Render()))
+	for _, d := range e.Summary.Disks {
+		if d.Digest != "" {
+			s.say("  %s SHA-256 of its chunks' SHA-256: %s", d.Target, d.Digest)
+		}
+	}
+	s.say("")
+	s.say("Next:")
+	for _, next := range nextAfter(e.Job, e.Summary) {
+		s.say("  %s", next)
+	}
+}
+
+func perSecond(rate float64) string {
+	if rate <= 0 {
+		return "-"
+	}
+	return humanize.IBytes(uint64(rate)) + "/s"
+}
+
+func indent(text string) string { return "  " + strings.ReplaceAll(text, "\n", "\n  ") }
+
+// seconds shows a duration as a person would say it.
+func seconds(d time.Duration) string {
+	switch {
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	default:
+		return clock(d)
+	}
+}
+
+// clock shows a duration as m:ss or h:mm:ss.
+func clock(d time.Duration) string {
+	s := int64(d.Round(time.Second).Seconds())
+	if s >= 3600 {
+		return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
+	}
+	return fmt.Sprintf("%d:%02d", s/60, s%60)
+}

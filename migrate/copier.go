@@ -1,0 +1,115 @@
+package migrate
+
+import (
+	"context"
+
+	"github.com/vmmigrate/vmmigrate/blockcopy"
+)
+
+// CopyRequest is one disk to copy.
+type CopyRequest struct {
+	// Source is the plain disk's path, and Size its bytes.
+	Source string
+	Size   int64
+	// Target is the payload's path, and Payload its bytes.
+	Target  string
+	Payload int64
+	// Chunks is the record of what is done.
+	Chunks *blockcopy.Chunks
+	// Pace is how hard it may press the disks.
+	Pace Pace
+	// Progress is called about twice a second.
+	Progress func(blockcopy.Progress)
+}
+
+// Pace says how hard a copy may press the disks; its zero value is as hard as
+// they let it.
+type Pace struct {
+	// MaxRate is the most bytes a second, 0 for no limit.
+	MaxRate int64 `json:"max_rate,omitempty"`
+	// Idle leaves the disks to everybody else first.
+	Idle bool `json:"idle,omitempty"`
+	// Retries is how often a failed read is tried again.
+	Retries int `json:"retries,omitempty"`
+	// Workers and BlockSize fix what is measured otherwise; 0 measures.
+	Workers   int   `json:"workers,omitempty"`
+	BlockSize int64 `json:"block_size,omitempty"`
+}
+
+// CopyResult is what a copy did.
+type CopyResult struct {
+	blockcopy.Result
+	// Remarks are what the user should know of how it was done.
+	Remarks []string
+}
+
+// VerifyRequest is one payload to check.
+type VerifyRequest struct {
+	// Payload is its path, and Bytes its size.
+	Payload string
+	Bytes   int64
+	// Chunks are the digests to hold it against; nil compares with the source
+	// alone.
+	Chunks *blockcopy.Chunks
+	// Source is the plain disk to read again, and Size its bytes; empty reads
+	// the payload alone.
+	Source string
+	Size   int64
+	// Pace is how hard it may press the disks.
+	Pace Pace
+	// Progress is called about twice a second.
+	Progress func(blockcopy.Progress)
+}
+
+// BlockCopier copies with package blockcopy.
+type BlockCopier struct{}
+
+var _ Copier = BlockCopier{}
+
+// Copy implements Copier.
+func (BlockCopier) Copy(ctx context.Context, r CopyRequest) (CopyResult, error) {
+	source, err := blockcopy.OpenSource(r.Source)
+	if err != nil {
+		return CopyResult{}, err
+	}
+	defer source.Close() // it was only read
+	target, err := blockcopy.OpenTarget(r.Target, r.Payload)
+	if err != nil {
+		return CopyResult{}, err
+	}
+	result, err := blockcopy.Copy(ctx, blockcopy.Job{
+		Source: source, Size: r.Size, Target: target, PayloadSize: r.Payload, Done: r.Chunks,
+		MaxRate: r.Pace.MaxRate, IOIdle: r.Pace.Idle, Retries: r.Pace.Retries, Workers: r.Pace.Workers, BlockSize: r.Pace.BlockSize,
+		Progress: r.Progress,
+	})
+	if closeErr := target.Close(); err == nil {
+		err = closeErr
+	}
+	remarked := CopyResult{Result: result}
+	if err == nil && !result.SourceDirect {
+		remarked.Remarks = append(remarked.Remarks, r.Source+" was read through the page cache: its filesystem has no direct I/O")
+	}
+	return remarked, err
+}
+
+// Verify implements Copier.
+func (BlockCopier) Verify(ctx context.Context, r VerifyRequest) (blockcopy.Result, error) {
+	payload, err := blockcopy.OpenSource(r.Payload)
+	if err != nil {
+		return blockcopy.Result{}, err
+	}
+	defer payload.Close() // it was only read
+	job := blockcopy.VerifyJob{
+		Payload: payload, PayloadSize: r.Bytes, Chunks: r.Chunks, Size: r.Size, MaxRate: r.Pace.MaxRate, IOIdle: r.Pace.Idle,
+		Retries: r.Pace.Retries, Workers: r.Pace.Workers, BlockSize: r.Pace.BlockSize, Progress: r.Progress,
+	}
+	if r.Source != "" {
+		source, err := blockcopy.OpenSource(r.Source)
+		if err != nil {
+			return blockcopy.Result{}, err
+		}
+		defer source.Close() // it was only read
+		job.Source = source
+	}
+	return blockcopy.Verify(ctx, job)
+}

@@ -1,0 +1,280 @@
+package migrate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/vmmigrate/vmmigrate/migrate/journal"
+)
+
+// Engine carries plans out: forward with Run and Resume, backward with
+// Rollback.
+type Engine struct {
+	Env *Env
+	// StopAfter ends a run, resumable, once the step of this name is done for
+	// all its disks; empty goes to the end.
+	StopAfter StepName
+}
+
+// Run carries out a plan that Decide made. It returns a *BlockedError for a
+// plan with blockers, a *journal.LockedError while another process works on
+// the same VM or volume, and otherwise a *StepError that says in what state the
+// job is.
+func (e *Engine) Run(ctx context.Context, plan *Plan) (*Summary, error) {
+	if len(plan.Blockers) > 0 {
+		return nil, &BlockedError{VM: plan.VM, Blockers: plan.Blockers}
+	}
+	store := e.Env.Store
+	if err := store.prepare(); err != nil {
+		return nil, err
+	}
+	release, err := store.lock(plan)
+	if err != nil {
+		return nil, err
+	}
+	report := func(event Event) {
+		event.Time, event.Job, event.VM, event.Disks = e.Env.Now(), plan.Job, plan.VM, len(plan.Disks)
+		e.Env.Reporter.Report(event)
+	}
+	report(Event{Event: JobStarted, Total: plan.Bytes()})
+	for _, warning := range plan.Warnings {
+		report(Event{Event: Warning, Disk: warning.Disk, Message: warning.String()})
+	}
+	began := e.Env.Now()
+	report(Event{Event: StepStarted, Step: Preflight})
+	if err := e.Env.preflight(ctx, plan, nil); err != nil {
+		release()
+		store.tidy()
+		return nil, &StepError{Job: plan.Job, VM: plan.VM, Step: Preflight, Aftermath: Refused, Err: err}
+	}
+	report(Event{Event: StepDone, Step: Preflight, Duration: e.Env.Now().Sub(began)})
+
+	dir := store.jobDir(plan.Job)
+	j, err := journal.Create(dir, plan, e.Env.Now)
+	if err != nil {
+		release()
+		store.tidy()
+		return nil, &StepError{Job: plan.Job, VM: plan.VM, Step: Preflight, Aftermath: Refused, Err: err}
+	}
+	job := newJob(e.Env, plan, dir, j, release)
+	job.began = began
+	defer job.close()
+	return e.finish(ctx, job)
+}
+
+// Resume goes on with a job from wherever it stopped, by the plan that was
+// recorded. It returns what Run returns, and an *UndoneError or
+// *FinishedError for a job that is not to be resumed.
+func (e *Engine) Resume(ctx context.Context, id string) (*Summary, error) {
+	job, err := e.open(id)
+	if err != nil {
+		return nil, err
+	}
+	defer job.close()
+	for _, r := range job.journal.Records() {
+		switch r.Kind {
+		case journal.Undoing:
+			return nil, &UndoneError{Job: id}
+		case journal.End:
+			return nil, &FinishedError{Job: id, Clone: job.Plan.Clone.Name}
+		case journal.Begin, journal.Intent, journal.Done, journal.Undone, journal.Note, journal.Failed:
+		}
+	}
+	job.report(Event{Event: JobStarted, Total: job.Plan.Bytes(), Message: "resumed"})
+	if !job.done[stepKey{step: Define}] {
+		job.report(Event{Event: StepStarted, Step: Preflight})
+		began := e.Env.Now()
+		if err := e.Env.preflight(ctx, job.Plan, job); err != nil {
+			return nil, job.failed(act{step: preflightMark{}}, err, Kept)
+		}
+		job.report(Event{Event: StepDone, Step: Preflight, Duration: e.Env.Now().Sub(began)})
+	}
+	return e.finish(ctx, job)
+}
+
+// open locks a job and reads its journal.
+func (e *Engine) open(id string) (*Job, error) {
+	store := e.Env.Store
+	info := store.info(id)
+	if info.Plan == nil {
+		return nil, info.Err
+	}
+	if err := store.prepare(); err != nil {
+		return nil, err
+	}
+	release, err := store.lock(info.Plan)
+	if err != nil {
+		return nil, err
+	}
+	dir := store.jobDir(id)
+	j, err := journal.Open(dir, e.Env.Now)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	plan := new(Plan)
+	if err := json.Unmarshal(j.Records()[0].Data, plan); err != nil {
+		_ = j.Close()
+		release()
+		return nil, fmt.Errorf("the plan in the journal of job %s: %w", id, err)
+	}
+	return newJob(e.Env, plan, dir, j, release), nil
+}
+
+// finish runs the steps that are not done and ends the job.
+func (e *Engine) finish(ctx context.Context, job *Job) (*Summary, error) {
+	if e.StopAfter == Preflight {
+		return nil, job.failed(act{step: preflightMark{}}, ErrStopAfter, Kept)
+	}
+	all := acts(job.Plan)
+	from, err := job.defined(ctx, all)
+	if err != nil {
+		return nil, job.failed(act{step: define{}}, err, Kept)
+	}
+	for i, a := range all[from:] {
+		i += from
+		if err := e.forward(ctx, job, a); err != nil {
+			return nil, e.stopped(ctx, job, a, err)
+		}
+		last := i+1 == len(all) || all[i+1].step.Name() != a.step.Name()
+		if e.StopAfter == a.step.Name() && last && !later(all[i+1:], a.step.Name()) {
+			return nil, job.failed(a, ErrStopAfter, Kept)
+		}
+	}
+	if err := job.journal.Append(journal.End, "", "", nil); err != nil {
+		return nil, job.failed(all[len(all)-1], err, Kept)
+	}
+	summary, err := job.summary()
+	if err != nil {
+		return nil, err
+	}
+	if job.Plan.Options.Start {
+		if err := job.Hypervisor.Start(ctx, job.Plan.Clone.UUID); err != nil {
+			return nil, fmt.Errorf("the clone %q is defined and verified, but did not start: %w", job.Plan.Clone.Name, err)
+		}
+	}
+	job.report(Event{Event: JobDone, Duration: e.Env.Now().Sub(job.began), Summary: summary})
+	return summary, nil
+}
+
+// defined says from which act on to go: behind define when the clone was
+// recorded and still is there. What comes before it is settled by then, and may
+// have changed since through the clone: its disks locked, its guest at work.
+func (j *Job) defined(ctx context.Context, all []act) (from int, err error) {
+	if !j.done[stepKey{step: Define}] {
+		return 0, nil
+	}
+	if _, found, err := j.clone(ctx); err != nil || !found {
+		return 0, err
+	}
+	for i, a := range all {
+		if a.step.Name() == Define {
+			return i + 1, nil
+		}
+	}
+	return 0, nil
+}
+
+func later(rest []act, name StepName) bool {
+	for _, a := range rest {
+		if a.step.Name() == name {
+			return true
+		}
+	}
+	return false
+}
+
+// forward brings one step's effect about, unless it stands already.
+func (e *Engine) forward(ctx context.Context, job *Job, a act) error {
+	if err := interrupted(ctx); err != nil {
+		return err
+	}
+	k := key(a.step.Name(), a.disk)
+	began := e.Env.Now()
+	standing, err := a.step.Check(ctx, job, a.disk)
+	if err != nil {
+		return err
+	}
+	if standing == Present {
+		if !job.done[k] {
+			// The crash came between the act and its record.
+			if err := job.journal.Append(journal.Done, string(k.step), k.disk, nil); err != nil {
+				return err
+			}
+			job.done[k] = true
+		}
+		return nil
+	}
+	job.reportStep(StepStarted, a, 0)
+	job.forget(k)
+	if err := job.journal.Append(journal.Intent, string(k.step), k.disk, nil); err != nil {
+		return err
+	}
+	if err := a.step.Do(ctx, job, a.disk); err != nil {
+		return err
+	}
+	if err := job.journal.Append(journal.Done, string(k.step), k.disk, nil); err != nil {
+		return err
+	}
+	job.done[k] = true
+	job.reportStep(StepDone, a, e.Env.Now().Sub(began))
+	return nil
+}
+
+// stopped decides what becomes of a job that failed at a step. Before any byte
+// was copied there is nothing to keep, so what was made is taken back; an
+// interruption or an unwritable journal keeps it all the same, the first since
+// the user may want to go on, the second since an undo could not be recorded.
+func (e *Engine) stopped(ctx context.Context, job *Job, a act, err error) error {
+	var unwritable *journal.WriteError
+	var stopped *InterruptedError
+	copied := false
+	for i := range job.Plan.Disks {
+		started, statErr := exists(job.chunksPath(&job.Plan.Disks[i]))
+		copied = copied || started || statErr != nil
+	}
+	if ctx.Err() != nil || copied || errors.As(err, &unwritable) || errors.As(err, &stopped) {
+		return job.failed(a, err, Kept)
+	}
+	// The context may be about to end; taking back gets time of its own.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+	defer cancel()
+	failure := job.failed(a, err, TakenBack)
+	if undoErr := job.undo(ctx, false); undoErr != nil {
+		failure.Aftermath, failure.UndoErr = UndoFailed, undoErr
+	}
+	return failure
+}
+
+// undoTime bounds the undo of a job that failed early, so that a hung daemon
+// does not keep the error from the user.
+const undoTime = 2 * time.Minute
+
+// failed records why a job stopped and makes the error that says so.
+func (j *Job) failed(a act, err error, aftermath Aftermath) *StepError {
+	k := key(a.step.Name(), a.disk)
+	// If the journal can't take it, that is what the error says already.
+	_ = j.journal.Append(journal.Failed, string(k.step), k.disk, err.Error())
+	return &StepError{Job: j.Plan.Job, VM: j.Plan.VM, Step: k.step, Disk: k.disk, Aftermath: aftermath, Err: err}
+}
+
+// interrupted returns the context's cause as an error of ours.
+func interrupted(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	cause := context.Cause(ctx)
+	var stopped *InterruptedError
+	if errors.As(cause, &stopped) {
+		return cause
+	}
+	return &InterruptedError{Why: cause.Error()}
+}
+
+// preflightMark stands for preflight where a step is named.
+type preflightMark struct{ Step }
+
+func (preflightMark) Name() StepName { return Preflight }

@@ -1,0 +1,84 @@
+package migrate
+
+import "fmt"
+
+// Code names a kind of finding, for programs that read a plan.
+type Code string
+
+// The kinds of finding that block a migration.
+const (
+	Active         Code = "running"
+	Transient      Code = "transient"
+	ManagedSave    Code = "managed-save"
+	Snapshots      Code = "snapshots"
+	Checkpoints    Code = "checkpoints"
+	BlockJob       Code = "block-job"
+	NoDisk         Code = "no-disk"
+	NotMovable     Code = "not-movable"
+	AlreadyLUKS    Code = "already-encrypted"
+	SourceMissing  Code = "source-missing"
+	SourceShrunk   Code = "source-shrunk"
+	SourceBusy     Code = "source-busy"
+	SourceInUse    Code = "source-in-use"
+	VGMissing      Code = "vg-missing"
+	VGUnusable     Code = "vg-unusable"
+	VGAmbiguous    Code = "vg-ambiguous"
+	VGFull         Code = "vg-full"
+	PoolMissing    Code = "pool-missing"
+	LVTaken        Code = "lv-taken"
+	LVName         Code = "lv-name"
+	MapperTaken    Code = "mapper-taken"
+	CloneTaken     Code = "clone-taken"
+	JobUnfinished  Code = "job-unfinished"
+	XMLRefused     Code = "xml-refused"
+	LibvirtRefused Code = "libvirt-refused"
+	ToolMissing    Code = "tool-missing"
+)
+
+// The kinds of finding that only warn.
+const (
+	WarnMAC         Code = "mac-kept"
+	WarnSkipped     Code = "disk-skipped"
+	WarnDiscards    Code = "discards"
+	WarnSector      Code = "sector-size"
+	WarnNoVerify    Code = "no-verify"
+	WarnAutostart   Code = "autostart"
+	WarnShared      Code = "source-shared"
+	WarnXML         Code = "xml"
+	WarnPlaintext   Code = "plaintext"
+	WarnGuestVG     Code = "guest-vg"
+	WarnSourceSmall Code = "payload-rounded"
+)
+
+// Finding is one thing a plan has to say: a blocker or a warning.
+type Finding struct {
+	Code Code `json:"code"`
+	// Disk is the target it is about, or empty.
+	Disk string `json:"disk,omitempty"`
+	// Message is one sentence, without a full stop.
+	Message string `json:"message"`
+	// Remedy is the command or the act that removes it, or empty.
+	Remedy string `json:"remedy,omitempty"`
+}
+
+func (f Finding) String() string {
+	if f.Remedy == "" {
+		return f.Message
+	}
+	return fmt.Sprintf("%s (%s)", f.Message, f.Remedy)
+}
+
+// BlockedError says that a plan has blockers; nothing has been changed.
+type BlockedError struct {
+	// VM is the domain's name.
+	VM string
+	// Blockers says why, one or more.
+	Blockers []Finding
+}
+
+func (e *BlockedError) Error() string {
+	if len(e.Blockers) == 1 {
+		return fmt.Sprintf("%s can't be migrated: %s", e.VM, e.Blockers[0].Message)
+	}
+	return fmt.Sprintf("%s can't be migrated, for %d reasons; the first: %s", e.VM, len(e.Blockers), e.Blockers[0].Message)
+}

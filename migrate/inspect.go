@@ -1,0 +1,122 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// DeviceFacts is what can be told of a disk by opening it read-only.
+type DeviceFacts struct {
+	// Path is as it was asked for, and Resolved without symbolic links.
+	Path, Resolved string
+	// Block is true for a block device, false for a regular file.
+	Block bool
+	// Size is in bytes, and LogicalBlock the smallest unit it is addressed in.
+	Size         int64
+	LogicalBlock int64
+	// ID is the same for two paths that lead to the same disk.
+	ID string
+	// ModTime is a regular file's; zero for a device.
+	ModTime time.Time
+	// TableEnd is how many bytes its partition table claims, 0 without one.
+	TableEnd int64
+	// Busy is true when the kernel itself holds the device: it is mounted,
+	// or lies under another mapping.
+	Busy bool
+}
+
+// Host looks at this machine's disks and names. It changes nothing.
+type Host struct{}
+
+var _ Devices = Host{}
+
+// Inspect implements Devices. The error is fs.ErrNotExist, or what open(2) or
+// the size said.
+func (Host) Inspect(_ context.Context, path string) (DeviceFacts, error) {
+	facts := DeviceFacts{Path: path, LogicalBlock: 512}
+	resolved, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return facts, err
+	}
+	facts.Resolved = resolved
+	// O_NONBLOCK: a FIFO in a disk's place must not make us wait for its writer.
+	file, err := os.OpenFile(resolved, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return facts, err
+	}
+	defer file.Close()
+	var stat unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &stat); err != nil {
+		return facts, &os.PathError{Op: "stat", Path: resolved, Err: err}
+	}
+	switch stat.Mode & unix.S_IFMT {
+	case unix.S_IFBLK:
+		facts.Block = true
+		facts.ID = fmt.Sprintf("block %d:%d", unix.Major(stat.Rdev), unix.Minor(stat.Rdev))
+		size, err := blockSize(file)
+		if err != nil {
+			return facts, &os.PathError{Op: "ask for the size of", Path: resolved, Err: err}
+		}
+		facts.Size = size
+		if block, err := unix.IoctlGetInt(int(file.Fd()), unix.BLKSSZGET); err == nil {
+			facts.LogicalBlock = int64(block)
+		}
+		facts.Busy = isBusy(resolved)
+	case unix.S_IFREG:
+		facts.ID = fmt.Sprintf("file %d:%d %d", unix.Major(stat.Dev), unix.Minor(stat.Dev), stat.Ino)
+		facts.Size = stat.Size
+		facts.ModTime = time.Unix(stat.Mtim.Unix()).UTC()
+	default:
+		return facts, &os.PathError{Op: "open", Path: resolved, Err: errors.New("is neither a block device nor a regular file")}
+	}
+	facts.TableEnd = tableEnd(file, facts.LogicalBlock)
+	return facts, nil
+}
+
+// MapperNames implements Devices: the names of all device-mapper devices, as
+// the kernel shows them in sysfs.
+func (Host) MapperNames(context.Context) ([]string, error) {
+	paths, err := filepath.Glob("/sys/class/block/dm-*/dm/name")
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, path := range paths {
+		name, err := os.ReadFile(path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // it went away meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, strings.TrimSuffix(string(name), "\n"))
+	}
+	return names, nil
+}
+
+// Exists implements Devices.
+func (Host) Exists(_ context.Context, path string) (bool, error) { return exists(path) }
+
+// isBusy tries an exclusive open, which the kernel refuses for a block device
+// that it uses itself (open(2), O_EXCL).
+func isBusy(path string) bool {
+	file, err := os.OpenFile(path, os.O_RDONLY|os.O_EXCL, 0)
+	if err != nil {
+		return errors.Is(err, syscall.EBUSY)
+	}
+	_ = file.Close()
+	return false
+}
+
+func blockSize(file *os.File) (int64, error) {
+	// Seeking to the end asks the same as BLKGETSIZE64 and needs no unsafe.
+	return file.Seek(0, 2)
+}

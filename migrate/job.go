@@ -1,0 +1,151 @@
+package migrate
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/vmmigrate/vmmigrate/luks"
+	"github.com/vmmigrate/vmmigrate/migrate/journal"
+)
+
+// Job is one migration under way: its plan, its journal and the world.
+type Job struct {
+	*Env
+	Plan *Plan
+	// Dir is the job's folder in the state directory.
+	Dir string
+
+	journal *journal.Journal
+	release func() // gives the locks up
+	done    map[stepKey]bool
+	notes   map[stepKey]json.RawMessage
+	key     luks.Key
+	began   time.Time
+}
+
+// stepKey names a step of a disk, or with an empty disk of the VM.
+type stepKey struct {
+	step StepName
+	disk string
+}
+
+func key(step StepName, disk *DiskPlan) stepKey {
+	if disk == nil {
+		return stepKey{step: step}
+	}
+	return stepKey{step, disk.Target}
+}
+
+// newJob builds the job's view from the journal's records.
+func newJob(env *Env, plan *Plan, dir string, j *journal.Journal, release func()) *Job {
+	job := &Job{
+		Env: env, Plan: plan, Dir: dir, journal: j, release: release,
+		done: make(map[stepKey]bool), notes: make(map[stepKey]json.RawMessage), began: env.Now(),
+	}
+	for _, r := range j.Records() {
+		k := stepKey{StepName(r.Step), r.Disk}
+		switch r.Kind {
+		case journal.Done:
+			job.done[k] = true
+		case journal.Note:
+			job.notes[k] = r.Data
+		case journal.Intent:
+			job.forget(k)
+		case journal.Undoing, journal.Undone:
+			delete(job.done, k)
+		case journal.Begin, journal.Failed, journal.End:
+		}
+	}
+	return job
+}
+
+// forget drops what is recorded as done and rests on a step that is done anew.
+// Only the steps whose effect can't be seen in the world go by the record; the
+// others look.
+func (j *Job) forget(k stepKey) {
+	switch k.step {
+	case CreateVolume, Format:
+		// A new header means a new volume key: all that was written is noise.
+		delete(j.done, stepKey{Copy, k.disk})
+		delete(j.done, stepKey{Verify, k.disk})
+		delete(j.done, stepKey{step: HeaderBackup})
+	case Copy:
+		delete(j.done, stepKey{Verify, k.disk})
+	case Preflight, Open, Verify, HeaderBackup, Firmware, Define, Close:
+	}
+	delete(j.done, k)
+}
+
+// note records a fact of a step, to be found again with noted.
+func (j *Job) note(step StepName, disk *DiskPlan, data any) error {
+	k := key(step, disk)
+	if err := j.journal.Append(journal.Note, string(step), k.disk, data); err != nil {
+		return err
+	}
+	records := j.journal.Records()
+	j.notes[k] = records[len(records)-1].Data
+	return nil
+}
+
+// noted reads back what note recorded; found is false if nothing was.
+func (j *Job) noted(step StepName, disk *DiskPlan, into any) (found bool, err error) {
+	data, found := j.notes[key(step, disk)]
+	if !found {
+		return false, nil
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		return false, fmt.Errorf("the journal's note of %s: %w", step, err)
+	}
+	return true, nil
+}
+
+// chunksPath is where a disk's chunk digests are kept.
+func (j *Job) chunksPath(disk *DiskPlan) string {
+	return filepath.Join(j.Dir, safeName(disk.Target)+".chunks")
+}
+
+// headerPath is where the backup of a disk's LUKS header is kept.
+func (j *Job) headerPath(disk *DiskPlan) string {
+	return filepath.Join(j.Dir, safeName(disk.Target)+".luks-header")
+}
+
+// safeName keeps a disk's target, which comes from XML, from being a path.
+func safeName(target string) string { return filepath.Base(filepath.Clean("/" + target)) }
+
+// unlockKey returns the key, asking for it the first time.
+func (j *Job) unlockKey(ctx context.Context) (luks.Key, error) {
+	if j.key.Len() == 0 {
+		key, err := j.Keyring.Key(ctx, j.Plan.VM)
+		if err != nil {
+			return luks.Key{}, &KeyError{Err: err}
+		}
+		j.key = key
+	}
+	return j.key, nil
+}
+
+// close ends the work on the job: the key is wiped, the locks are released.
+func (j *Job) close() {
+	j.key.Wipe()
+	_ = j.journal.Close() // every record was flushed as it was written
+	j.release()
+}
+
+// report sends an event about the job.
+func (j *Job) report(event Event) {
+	event.Time, event.Job, event.VM = j.Now(), j.Plan.Job, j.Plan.VM
+	event.Disks = len(j.Plan.Disks)
+	for i := range j.Plan.Disks {
+		if j.Plan.Disks[i].Target == event.Disk {
+			event.DiskIndex = i + 1
+		}
+	}
+	j.Reporter.Report(event)
+}
+
+func (j *Job) reportStep(name EventName, a act, took time.Duration) {
+	j.report(Event{Event: name, Step: a.step.Name(), Disk: key(a.step.Name(), a.disk).disk, Duration: took})
+}

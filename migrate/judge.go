@@ -1,0 +1,171 @@
+package migrate
+
+import (
+	"errors"
+	"io/fs"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/vmmigrate/vmmigrate/domainxml"
+	"github.com/vmmigrate/vmmigrate/internal/command"
+	"github.com/vmmigrate/vmmigrate/lvm"
+)
+
+// judgeDomain blocks what the domain's own state does not allow.
+func (d *Decider) judgeDomain(plan *Plan, vm *DomainFacts) {
+	name := vm.Name
+	if vm.Err != nil {
+		plan.block(XMLRefused, "", "", "its definition can't be read: %v", vm.Err)
+	}
+	if vm.State.Active() {
+		plan.block(Active, "", virsh("shutdown", name), "it is %s", vm.State)
+	}
+	if !vm.Persistent {
+		plan.block(Transient, "", "", "it is transient: it has no definition that outlives it")
+	}
+	if vm.ManagedSave {
+		plan.block(ManagedSave, "", virsh("start", name)+" and shut it down, or "+virsh("managedsave-remove", name),
+			"it has a managed save image: its memory belongs to the plain disk as it is now")
+	}
+	if vm.Snapshots > 0 {
+		plan.block(Snapshots, "", virsh("snapshot-list", name)+", then "+virsh("snapshot-delete", name, "SNAPSHOT"),
+			"it has %s, which would not move with it", count(vm.Snapshots, "snapshot"))
+	}
+	if vm.Checkpoints > 0 {
+		plan.block(Checkpoints, "", virsh("checkpoint-list", name)+", then "+virsh("checkpoint-delete", name, "CHECKPOINT"),
+			"it has %s, which would not move with it", count(vm.Checkpoints, "checkpoint"))
+	}
+	for _, job := range d.Facts.Jobs {
+		if job.Plan == nil || job.Plan.VMUUID != vm.UUID || job.State == StateDone {
+			continue
+		}
+		plan.block(JobUnfinished, "", "vmmigrate resume "+job.ID+", or vmmigrate rollback "+job.ID,
+			"job %s for it is unfinished (%s)", job.ID, job.State)
+	}
+}
+
+// judgeSource blocks a source that can't be read as a whole and at rest.
+func (d *Decider) judgeSource(plan *Plan, disk domainxml.Disk, facts DiskFacts) bool {
+	before := len(plan.Blockers)
+	target := disk.Target
+	switch {
+	case errors.Is(facts.Err, fs.ErrNotExist):
+		plan.block(SourceMissing, target, "", "the source of %s does not exist: %s", target, facts.Path)
+	case facts.Err != nil:
+		plan.block(SourceMissing, target, "", "the source of %s can't be opened: %v", target, facts.Err)
+	case facts.Size == 0:
+		plan.block(SourceMissing, target, "", "the source of %s is empty: %s", target, facts.Path)
+	case facts.LUKS:
+		plan.block(AlreadyLUKS, target, "", "the source of %s holds a LUKS header already: %s", target, facts.Path)
+	case facts.TableEnd > facts.Size:
+		plan.block(SourceShrunk, target, "grow it back to at least its partition table's size",
+			"the source of %s is shorter than its own partition table says: %s has %s bytes of %s",
+			target, facts.Path, humanize.Comma(facts.Size), humanize.Comma(facts.TableEnd))
+	case facts.Busy:
+		plan.block(SourceBusy, target, "see what holds it: "+command.Quote([]string{"lsblk", facts.Path}),
+			"the source of %s is in use by this host itself (mounted, or under another mapping): %s", target, facts.Path)
+	}
+	if facts.Err != nil {
+		return false
+	}
+	for _, other := range d.Facts.Domains {
+		if other.Name == plan.VM {
+			continue
+		}
+		for _, theirs := range other.Disks {
+			if theirs.Err != nil || theirs.ID != facts.ID {
+				continue
+			}
+			if other.State.Active() {
+				plan.block(SourceInUse, target, virsh("shutdown", other.Name), "the source of %s is in use by the running VM %q", target, other.Name)
+			} else {
+				plan.warn(WarnShared, target, "", "the source of %s also belongs to the VM %q, which must stay off meanwhile", target, other.Name)
+			}
+		}
+	}
+	return len(plan.Blockers) == before
+}
+
+// judgeXML blocks a definition that can't be rewritten without loss.
+func (d *Decider) judgeXML(plan *Plan, vm *DomainFacts) {
+	rewritten, err := domainxml.Rewrite(vm.Raw, plan.edit())
+	if err != nil {
+		plan.block(XMLRefused, "", "", "its definition can't be rewritten: %v", err)
+		return
+	}
+	for _, warning := range rewritten.Warnings {
+		plan.warn(WarnXML, "", "", "%s", warning)
+	}
+}
+
+// judgeNames blocks names that are taken.
+func (d *Decider) judgeNames(plan *Plan) {
+	for _, domain := range d.Facts.Domains {
+		if domain.Name == plan.Clone.Name {
+			plan.block(CloneTaken, "", "choose another with --name, or "+virsh("undefine", plan.Clone.Name),
+				"there is a VM named %q already", plan.Clone.Name)
+		}
+	}
+	for _, disk := range plan.Disks {
+		volume := disk.Volume
+		if volume.VG == "" {
+			continue
+		}
+		if err := lvm.ValidName(volume.VG, volume.Name); err != nil {
+			plan.block(LVName, disk.Target, "choose another with --lv-name", "the volume for %s can't have that name: %v", disk.Target, err)
+		}
+		if d.Facts.lv(volume.VG, volume.Name) != nil {
+			plan.block(LVTaken, disk.Target, "choose another with --lv-name, or "+command.Quote([]string{"lvremove", volume.VG + "/" + volume.Name}),
+				"there is a volume %s/%s already", volume.VG, volume.Name)
+		}
+		for _, mapper := range d.Facts.Mappers {
+			if mapper == disk.Mapper {
+				plan.block(MapperTaken, disk.Target, command.Quote([]string{"cryptsetup", "close", mapper}),
+					"there is a device-mapper device %s already", mapper)
+			}
+		}
+	}
+}
+
+// warn says what the user should know although nothing is in the way.
+func (d *Decider) warn(plan *Plan, vm *DomainFacts) {
+	if plan.Options.KeepMAC {
+		plan.warn(WarnMAC, "", "", "the MAC addresses are kept: original and clone must never run at once")
+	}
+	if plan.Options.AllowDiscards {
+		plan.warn(WarnDiscards, "", "", "discards pass through the encryption: they show which blocks are in use, and how many")
+	}
+	if plan.Options.LUKS.Sector == 4096 {
+		plan.warn(WarnSector, "", "", "4096-byte encryption sectors: the guest will see a disk with 4096-byte blocks, which it may not boot from")
+	}
+	if plan.Options.Verify == VerifyNone {
+		plan.warn(WarnNoVerify, "", "", "the copy will not be verified")
+	}
+	if vm.Autostart {
+		plan.warn(WarnAutostart, "", "", "the VM starts with the host; the clone will not, since its disks are locked after a boot")
+	}
+	for _, disk := range plan.Disks {
+		if disk.Payload != disk.Source.Size {
+			plan.warn(WarnSourceSmall, disk.Target, "", "the source of %s is no multiple of %d bytes: the payload is %d bytes longer, and the guest is shown the exact size",
+				disk.Target, payloadUnit, disk.Payload-disk.Source.Size)
+		}
+	}
+}
+
+// virsh is a virsh command line to type, for a remedy.
+func virsh(args ...string) string {
+	for i, arg := range args {
+		if i > 0 && len(arg) > 0 && arg[0] == '-' {
+			// virsh takes what follows a bare -- as it is.
+			return command.Quote(append([]string{"virsh", args[0], "--"}, args[1:]...))
+		}
+	}
+	return command.Quote(append([]string{"virsh"}, args...))
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return humanize.Comma(int64(n)) + " " + what + "s"
+}

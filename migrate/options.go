@@ -1,0 +1,119 @@
+package migrate
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/vmmigrate/vmmigrate/luks"
+)
+
+// VerifyMode says how a copy is checked.
+type VerifyMode string
+
+// The ways to check a copy.
+const (
+	// VerifyTarget reads the payload back and compares it with the digests
+	// taken while the source was read.
+	VerifyTarget VerifyMode = "target"
+	// VerifyFull also reads the source a second time.
+	VerifyFull VerifyMode = "full"
+	// VerifyNone reads nothing back.
+	VerifyNone VerifyMode = "none"
+)
+
+// Options are what the user chose for the migration of one VM. Options that
+// are left empty get the default that plan.go or the tool behind them gives.
+type Options struct {
+	// VG is the target volume group: by default the source volume's own,
+	// else the only one with room.
+	VG string `json:"vg,omitempty"`
+	// Clone is the new domain's name; the default is NAME-luks.
+	Clone string `json:"clone,omitempty"`
+	// LV is the new volume's name; the default is NAME-TARGET-luks. With
+	// several disks, -TARGET is appended.
+	LV string `json:"lv,omitempty"`
+	// LVMType is the new volumes' kind, as in lvcreate --type.
+	LVMType string `json:"lvm_type,omitempty"`
+	// ThinPool is the pool for thin volumes.
+	ThinPool string `json:"thin_pool,omitempty"`
+	// KeepMAC keeps the interfaces' addresses.
+	KeepMAC bool `json:"keep_mac,omitempty"`
+	// LUKS says how the target volumes are encrypted.
+	LUKS LUKSOptions `json:"luks"`
+	// AllowDiscards lets the guest's TRIM through to the volume.
+	AllowDiscards bool `json:"allow_discards,omitempty"`
+	// SkipDisks are the targets of disks to leave as they are.
+	SkipDisks []string `json:"skip_disks,omitempty"`
+	// Verify says how the copy is checked.
+	Verify VerifyMode `json:"verify,omitempty"`
+	// Pace says how hard the copy may press the disks.
+	Pace Pace `json:"pace,omitzero"`
+	// Start starts the clone at the end.
+	Start bool `json:"start,omitempty"`
+	// Close closes the mappings at the end.
+	Close bool `json:"close,omitempty"`
+}
+
+// LUKSOptions are cryptsetup's options for the format of a volume.
+type LUKSOptions struct {
+	Type    luks.Type `json:"type"`
+	Cipher  string    `json:"cipher"`
+	KeySize int       `json:"key_size"`
+	Hash    string    `json:"hash"`
+	PBKDF   string    `json:"pbkdf,omitempty"`
+	// PBKDFMemory is in KiB, and IterTime in milliseconds.
+	PBKDFMemory     int `json:"pbkdf_memory_kib,omitempty"`
+	PBKDFIterations int `json:"pbkdf_force_iterations,omitempty"`
+	IterTime        int `json:"iter_time_ms,omitempty"`
+	Sector          int `json:"sector_size"`
+}
+
+// DefaultLUKS is how volumes are encrypted unless told otherwise: what
+// cryptsetup 2.6 defaults to, with a 512-bit key (two AES-256 keys for XTS)
+// and the guest's own sector size, 512 bytes, kept.
+func DefaultLUKS() LUKSOptions {
+	return LUKSOptions{Type: luks.LUKS2, Cipher: "aes-xts-plain64", KeySize: 512, Hash: "sha512", Sector: 512}
+}
+
+// OptionError says that an option has a value that can't be used.
+type OptionError struct {
+	// Option is the flag, as "--luks-type".
+	Option string
+	// Reason says what is wrong with its value.
+	Reason string
+}
+
+func (e *OptionError) Error() string { return fmt.Sprintf("%s: %s", e.Option, e.Reason) }
+
+// Validate returns an *OptionError for the first option that can't be used,
+// whatever the host looks like.
+func (o Options) Validate() error {
+	if o.LUKS.Type != luks.LUKS2 && o.LUKS.Type != luks.LUKS1 {
+		return &OptionError{"--luks-type", fmt.Sprintf("%q is neither luks2 nor luks1", o.LUKS.Type)}
+	}
+	if !slices.Contains([]VerifyMode{VerifyTarget, VerifyFull, VerifyNone}, o.Verify) {
+		return &OptionError{"--verify", fmt.Sprintf("%q is none of target, full, none", o.Verify)}
+	}
+	if o.LUKS.Sector != 512 && o.LUKS.Sector != 4096 {
+		return &OptionError{"--sector-size", fmt.Sprintf("%d is neither 512 nor 4096", o.LUKS.Sector)}
+	}
+	if o.LUKS.Type == luks.LUKS1 && o.LUKS.Sector != 512 {
+		return &OptionError{"--sector-size", "LUKS1 knows only 512-byte sectors"}
+	}
+	if o.LUKS.Type == luks.LUKS1 && (o.LUKS.PBKDFMemory != 0 || o.LUKS.PBKDF != "" && o.LUKS.PBKDF != "pbkdf2") {
+		return &OptionError{"--pbkdf", "LUKS1 knows only pbkdf2"}
+	}
+	if o.LUKS.KeySize <= 0 || o.LUKS.KeySize%8 != 0 {
+		return &OptionError{"--key-size", fmt.Sprintf("%d bits is no whole number of bytes", o.LUKS.KeySize)}
+	}
+	if o.LVMType == "thin" && o.ThinPool == "" {
+		return &OptionError{"--lvm-type", "thin needs --thin-pool"}
+	}
+	if o.ThinPool != "" && o.LVMType != "" && o.LVMType != "thin" {
+		return &OptionError{"--thin-pool", fmt.Sprintf("goes with --lvm-type thin, not %s", o.LVMType)}
+	}
+	if o.Start && o.Close {
+		return &OptionError{"--start", "can't go with --close: a guest can't start from a closed disk"}
+	}
+	return nil
+}

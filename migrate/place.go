@@ -1,0 +1,141 @@
+package migrate
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/vmmigrate/vmmigrate/lvm"
+)
+
+// place gives every disk that moves its volume: group, name and size.
+func (d *Decider) place(plan *Plan, vm *DomainFacts) {
+	own := "" // the group of the first source that has one
+	for _, disk := range plan.Disks {
+		if lv := vm.Disks[disk.Target].LV; lv != nil && own == "" {
+			own = lv.VG
+		}
+	}
+	for i := range plan.Disks {
+		disk := &plan.Disks[i]
+		vg := d.chooseVG(plan, disk, vm.Disks[disk.Target], own)
+		if vg == nil {
+			continue
+		}
+		d.fit(plan, disk, vg)
+	}
+}
+
+// chooseVG finds the group for a disk: the one asked for, else the source's
+// own, else that of the VM's other disks, else the only one with room.
+func (d *Decider) chooseVG(plan *Plan, disk *DiskPlan, facts DiskFacts, own string) *lvm.VG {
+	name := plan.Options.VG
+	if name == "" && facts.LV != nil {
+		name = facts.LV.VG
+	}
+	if name == "" {
+		name = own
+	}
+	if name != "" {
+		if vg := d.Facts.vg(name); vg != nil {
+			return vg
+		}
+		plan.block(VGMissing, disk.Target, d.knownVGs(), "there is no volume group %q", name)
+		return nil
+	}
+
+	var roomy []*lvm.VG
+	for i := range d.Facts.VGs {
+		vg := &d.Facts.VGs[i]
+		sizing, err := d.size(plan, disk, vg)
+		if err == nil && vg.Unfit() == "" && sizing.Extents <= vg.FreeExtents-d.Taken[vg.Name] {
+			roomy = append(roomy, vg)
+		}
+	}
+	switch {
+	case len(roomy) == 1:
+		return roomy[0]
+	case len(roomy) > 1:
+		plan.block(VGAmbiguous, disk.Target, "choose one with --vg", "several volume groups have room for %s: %s", disk.Target, names(roomy))
+	case len(d.Facts.VGs) == 0:
+		plan.block(VGMissing, disk.Target, "make one with pvcreate and vgcreate", "this host has no volume group")
+	default:
+		plan.block(VGFull, disk.Target, "", "no volume group has room for %s, which takes %s and a LUKS header", disk.Target, humanize.IBytes(uint64(disk.Payload)))
+	}
+	return nil
+}
+
+func (d *Decider) size(plan *Plan, disk *DiskPlan, vg *lvm.VG) (lvm.Sizing, error) {
+	return lvm.Size(lvm.SizeRequest{Payload: disk.Payload, Header: disk.Header, VG: *vg, Type: volumeType(plan.Options)})
+}
+
+// fit sizes the volume, names it and takes its room from the group.
+func (d *Decider) fit(plan *Plan, disk *DiskPlan, vg *lvm.VG) {
+	if why := vg.Unfit(); why != "" {
+		plan.block(VGUnusable, disk.Target, "", "the volume group %s can't be used: %s", vg.Name, why)
+		return
+	}
+	sizing, err := d.size(plan, disk, vg)
+	if err != nil {
+		plan.block(VGUnusable, disk.Target, "", "no volume for %s can be made in %s: %v", disk.Target, vg.Name, err)
+		return
+	}
+	name := lvName(plan, disk.Target)
+	disk.Volume = VolumePlan{
+		VG: vg.Name, Name: name, Type: string(volumeType(plan.Options)), Pool: plan.Options.ThinPool,
+		Size: sizing.Size, Extents: sizing.Extents, Path: "/dev/" + vg.Name + "/" + name,
+	}
+	disk.Offset = sizing.Slack
+
+	if plan.Options.ThinPool != "" {
+		pool := d.Facts.lv(vg.Name, plan.Options.ThinPool)
+		if pool == nil || pool.Type != "thin-pool" {
+			plan.block(PoolMissing, disk.Target, "", "there is no thin pool %s/%s", vg.Name, plan.Options.ThinPool)
+		}
+		return
+	}
+	free := vg.FreeExtents - d.Taken[vg.Name]
+	if sizing.Extents > free {
+		plan.block(VGFull, disk.Target, "grow it with vgextend, or choose another with --vg", "%v%s",
+			&lvm.NoSpaceError{VG: vg.Name, Need: sizing.Extents * vg.ExtentSize, Free: max(0, free) * vg.ExtentSize}, d.claimed(vg.Name))
+	}
+	d.Taken[vg.Name] += sizing.Extents
+}
+
+// claimed explains why a group has less room than vgs says.
+func (d *Decider) claimed(vg string) string {
+	if d.Taken[vg] == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", after %s for the disks before it", humanize.IBytes(uint64(d.Taken[vg]*d.Facts.vg(vg).ExtentSize)))
+}
+
+func (d *Decider) knownVGs() string {
+	if len(d.Facts.VGs) == 0 {
+		return "this host has none: make one with pvcreate and vgcreate"
+	}
+	known := make([]*lvm.VG, len(d.Facts.VGs))
+	for i := range d.Facts.VGs {
+		known[i] = &d.Facts.VGs[i]
+	}
+	return "there is " + names(known)
+}
+
+func names(vgs []*lvm.VG) string {
+	all := make([]string, len(vgs))
+	for i, vg := range vgs {
+		all[i] = vg.Name
+	}
+	return strings.Join(all, ", ")
+}
+
+func volumeType(options Options) lvm.Type {
+	switch {
+	case options.LVMType != "":
+		return lvm.Type(options.LVMType)
+	case options.ThinPool != "":
+		return lvm.Thin
+	}
+	return lvm.Linear
+}

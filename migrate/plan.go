@@ -1,0 +1,279 @@
+package migrate
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/vmmigrate/vmmigrate/domainxml"
+	"github.com/vmmigrate/vmmigrate/luks"
+	"github.com/vmmigrate/vmmigrate/lvm"
+)
+
+// payloadUnit is what a payload's size is rounded up to, in bytes: LUKS2 puts
+// the payload at a multiple of 4096 (cryptsetup-luksFormat(8), --offset), and
+// logical volumes end at one.
+const payloadUnit = 4096
+
+// Plan is what would be done to one VM, and why it can't be if it can't. It is
+// recorded in the journal, and a resumed job goes by the record alone.
+type Plan struct {
+	// Job is the id of the job that carries it out.
+	Job string `json:"job"`
+	// VM and VMUUID name the domain.
+	VM     string `json:"vm"`
+	VMUUID string `json:"vm_uuid"`
+	// Clone is the domain that will be defined.
+	Clone Clone `json:"clone"`
+	// Disks are the disks that move, in the domain's order.
+	Disks []DiskPlan `json:"disks"`
+	// Kept are the disks that stay as they are.
+	Kept []KeptDisk `json:"kept,omitempty"`
+	// Options are what was asked for, defaults filled in.
+	Options Options `json:"options"`
+	// Firmware is what is copied of NVRAM and TPM.
+	Firmware FirmwarePlan `json:"firmware,omitzero"`
+	Warnings []Finding    `json:"warnings,omitempty"`
+	Blockers []Finding    `json:"blockers,omitempty"`
+}
+
+// Clone is the new domain's identity.
+type Clone struct {
+	Name string `json:"name"`
+	UUID string `json:"uuid"`
+	// MACs are the interfaces' addresses in document order; nil keeps them.
+	MACs []string `json:"macs,omitempty"`
+}
+
+// DiskPlan is what would be done to one disk. All sizes are bytes.
+type DiskPlan struct {
+	// Target is the disk's name in the domain, such as "vda".
+	Target string     `json:"target"`
+	Source SourcePlan `json:"source"`
+	// Payload is the size of the decrypted device: the source's, rounded up
+	// to 4096 only where the source is no multiple of that.
+	Payload int64      `json:"payload"`
+	Volume  VolumePlan `json:"volume"`
+	// LUKSUUID is the header's UUID, chosen before it is written.
+	LUKSUUID string `json:"luks_uuid"`
+	// Header is the least room the header needs, and Offset where the payload
+	// begins: all the room that the volume's rounding leaves before it.
+	Header int64 `json:"header"`
+	Offset int64 `json:"offset"`
+	// Mapper is the device-mapper name, and Device the payload's path.
+	Mapper string `json:"mapper"`
+	Device string `json:"device"`
+}
+
+// SourcePlan is the plain disk, as it was when the plan was made.
+type SourcePlan struct {
+	Path   string `json:"path"`
+	Format string `json:"format"`
+	Block  bool   `json:"block"`
+	Size   int64  `json:"size"`
+	// ModTime is a regular file's, to tell that it changed meanwhile.
+	ModTime time.Time `json:"mod_time,omitzero"`
+}
+
+// VolumePlan is the logical volume to be made.
+type VolumePlan struct {
+	VG   string `json:"vg"`
+	Name string `json:"name"`
+	Type string `json:"type"`
+	// Pool is the thin pool, for a thin volume.
+	Pool string `json:"pool,omitempty"`
+	Size int64  `json:"size"`
+	// Extents is what it takes from the group, copies and stripes counted.
+	Extents int64 `json:"extents"`
+	// Path is the volume's device.
+	Path string `json:"path"`
+}
+
+// KeptDisk is a disk that stays as it is, shared with the original.
+type KeptDisk struct {
+	Target string `json:"target"`
+	Device string `json:"device"`
+	Path   string `json:"path,omitempty"`
+	Reason string `json:"reason"`
+}
+
+// Tag is the LVM tag that the job's volumes bear.
+func (p *Plan) Tag() string { return "vmmigrate.job=" + p.Job }
+
+// Bytes is how much the job copies.
+func (p *Plan) Bytes() int64 {
+	var sum int64
+	for _, disk := range p.Disks {
+		sum += disk.Payload
+	}
+	return sum
+}
+
+// Budget counts the extents that the plans of one command would take, so that
+// a batch is held against a group's room as a whole.
+type Budget map[string]int64
+
+// Decider makes plans from facts. It touches nothing: what it decides follows
+// from its fields and arguments alone.
+type Decider struct {
+	Facts *Facts
+	// Random is where UUIDs and MAC addresses come from.
+	Random io.Reader
+	// Store names the job.
+	Store Store
+	// Taken is what earlier plans of the same command have claimed.
+	Taken Budget
+}
+
+// Decide plans the migration of the domain called name. It returns an
+// *UnknownVMError or an *OptionError where there is nothing to plan, and a plan
+// with blockers where there is something in the way.
+func (d *Decider) Decide(name string, options Options) (*Plan, error) {
+	vm, err := d.Facts.domain(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := options.Validate(); err != nil {
+		return nil, err
+	}
+	cloneUUID, err := uuid.NewRandomFromReader(d.Random)
+	if err != nil {
+		return nil, fmt.Errorf("draw a UUID: %w", err)
+	}
+	plan := &Plan{
+		Job: d.Store.NewID(cloneUUID.String()), VM: vm.Name, VMUUID: vm.UUID, Options: options,
+		Clone: Clone{Name: options.Clone, UUID: cloneUUID.String()},
+	}
+	if plan.Clone.Name == "" {
+		plan.Clone.Name = vm.Name + "-luks"
+	}
+
+	d.judgeDomain(plan, vm)
+	if vm.XML != nil {
+		if err := d.drawMACs(plan, vm.XML); err != nil {
+			return nil, err
+		}
+		if err := d.chooseDisks(plan, vm); err != nil {
+			return nil, err
+		}
+		d.place(plan, vm)
+		d.planFirmware(plan, vm)
+		d.judgeXML(plan, vm)
+	}
+	d.judgeNames(plan)
+	d.warn(plan, vm)
+	return plan, nil
+}
+
+func (p *Plan) block(code Code, disk, remedy, format string, args ...any) {
+	p.Blockers = append(p.Blockers, Finding{Code: code, Disk: disk, Message: fmt.Sprintf(format, args...), Remedy: remedy})
+}
+
+func (p *Plan) warn(code Code, disk, remedy, format string, args ...any) {
+	p.Warnings = append(p.Warnings, Finding{Code: code, Disk: disk, Message: fmt.Sprintf(format, args...), Remedy: remedy})
+}
+
+// drawMACs draws an address for every interface that no interface on this host
+// has, and no other of the clone.
+func (d *Decider) drawMACs(plan *Plan, vm *domainxml.Domain) error {
+	if plan.Options.KeepMAC {
+		return nil
+	}
+	taken := make(map[string]bool)
+	for _, domain := range d.Facts.Domains {
+		if domain.XML == nil {
+			continue
+		}
+		for _, nic := range domain.XML.Interfaces() {
+			taken[nic.MAC] = true
+		}
+	}
+	for range vm.Interfaces() {
+		mac, err := domainxml.NewMAC(d.Random, func(mac string) bool { return taken[mac] })
+		if err != nil {
+			return fmt.Errorf("draw a MAC address: %w", err)
+		}
+		taken[mac] = true
+		plan.Clone.MACs = append(plan.Clone.MACs, mac)
+	}
+	return nil
+}
+
+// chooseDisks sorts the domain's disks into those that move and those that stay.
+func (d *Decider) chooseDisks(plan *Plan, vm *DomainFacts) error {
+	options := plan.Options
+	disks := vm.XML.Disks()
+	for _, target := range options.SkipDisks {
+		if !slices.ContainsFunc(disks, func(disk domainxml.Disk) bool { return disk.Target == target }) {
+			return &OptionError{"--skip-disk", fmt.Sprintf("%s has no disk %q", vm.Name, target)}
+		}
+	}
+	for _, disk := range disks {
+		facts := vm.Disks[disk.Target]
+		path := facts.Path
+		if path == "" {
+			path = disk.Path
+		}
+		switch {
+		case slices.Contains(options.SkipDisks, disk.Target):
+			plan.Kept = append(plan.Kept, KeptDisk{disk.Target, disk.Device, path, "skipped as asked for"})
+			if disk.Kind != domainxml.Keep {
+				plan.warn(WarnSkipped, disk.Target, "", "the disk %s is skipped: the guest stays partly unencrypted, and clone and original share it, so they must never run at once", disk.Target)
+			}
+		case disk.Kind == domainxml.Keep:
+			plan.Kept = append(plan.Kept, KeptDisk{disk.Target, disk.Device, path, disk.Reason})
+		case disk.Kind == domainxml.Refuse:
+			code := NotMovable
+			if disk.Encrypted {
+				code = AlreadyLUKS
+			}
+			plan.block(code, disk.Target, "leave it as it is with --skip-disk "+disk.Target, "the disk %s can't be moved: %s", disk.Target, disk.Reason)
+		default:
+			d.addDisk(plan, disk, facts)
+		}
+	}
+	if len(plan.Disks) == 0 && len(plan.Blockers) == 0 {
+		plan.block(NoDisk, "", "", "it has no disk to move")
+	}
+	return nil
+}
+
+func (d *Decider) addDisk(plan *Plan, disk domainxml.Disk, facts DiskFacts) {
+	if !d.judgeSource(plan, disk, facts) {
+		return
+	}
+	luksUUID, err := uuid.NewRandomFromReader(d.Random)
+	if err != nil {
+		plan.block(NotMovable, disk.Target, "", "no UUID could be drawn: %v", err)
+		return
+	}
+	// QEMU shows a raw file in whole sectors of 512 bytes, rounded up.
+	payload := roundUp(facts.Size, payloadUnit)
+	mapper := luks.MapperName("cr_" + plan.VM + "_" + disk.Target)
+	plan.Disks = append(plan.Disks, DiskPlan{
+		Target:   disk.Target,
+		Source:   SourcePlan{Path: facts.Path, Format: "raw", Block: facts.Block, Size: facts.Size, ModTime: facts.ModTime},
+		Payload:  payload,
+		LUKSUUID: luksUUID.String(),
+		Header:   luks.HeaderSize(plan.Options.LUKS.Type),
+		Mapper:   mapper,
+		Device:   "/dev/mapper/" + mapper,
+	})
+}
+
+// lvName is the name of the new volume for a disk.
+func lvName(plan *Plan, target string) string {
+	switch given := plan.Options.LV; {
+	case given == "":
+		return lvm.Sanitise(plan.VM + "-" + target + "-luks")
+	case len(plan.Disks) == 1:
+		return given
+	default:
+		return given + "-" + target
+	}
+}
+
+func roundUp(n, unit int64) int64 { return (n + unit - 1) / unit * unit }

@@ -1,0 +1,94 @@
+package migrate
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/vmmigrate/vmmigrate/blockcopy"
+	"github.com/vmmigrate/vmmigrate/hypervisor"
+	"github.com/vmmigrate/vmmigrate/luks"
+	"github.com/vmmigrate/vmmigrate/lvm"
+)
+
+// Volumes is what the pipeline needs of LVM; *lvm.Client is the real one.
+type Volumes interface {
+	VGs(ctx context.Context) ([]lvm.VG, error)
+	LVs(ctx context.Context) ([]lvm.LV, error)
+	// LV returns a *lvm.NotFoundError for a volume that does not exist.
+	LV(ctx context.Context, vg, name string) (lvm.LV, error)
+	Create(ctx context.Context, spec lvm.Spec) (lvm.LV, error)
+	// Remove removes the volume only if it bears tag.
+	Remove(ctx context.Context, vg, name, tag string) error
+	// Activate makes the volume's device appear.
+	Activate(ctx context.Context, vg, name string) error
+	// Deactivate deactivates the volume groups that lie on device, as a
+	// guest's own do, and names them.
+	Deactivate(ctx context.Context, device string) ([]string, error)
+}
+
+// Encryption is what the pipeline needs of LUKS; *luks.Client is the real one.
+type Encryption interface {
+	IsLUKS(ctx context.Context, device string) (bool, error)
+	Header(ctx context.Context, device string) (luks.Header, error)
+	Format(ctx context.Context, spec luks.FormatSpec, key luks.Key) (luks.Header, error)
+	Open(ctx context.Context, device, mapper string, key luks.Key, options luks.OpenOptions) error
+	Close(ctx context.Context, mapper string) error
+	// Mapping returns a *luks.NotFoundError where there is none of that name.
+	Mapping(ctx context.Context, mapper string) (luks.Mapping, error)
+	HeaderBackup(ctx context.Context, device, file string) error
+}
+
+// Hypervisor is what the pipeline needs of libvirt; *hypervisor.Conn is the
+// real one.
+type Hypervisor interface {
+	Domains(ctx context.Context) ([]hypervisor.Domain, error)
+	// Domain returns a *hypervisor.NotFoundError for a name that no domain has.
+	Domain(ctx context.Context, name string) (hypervisor.Domain, error)
+	// XML returns the domain's inactive definition with its passwords.
+	XML(ctx context.Context, uuid string) ([]byte, error)
+	// LiveXML returns its definition as it runs now, if it does, without them.
+	LiveXML(ctx context.Context, uuid string) ([]byte, error)
+	// Validate has libvirt judge a definition without defining anything.
+	Validate(ctx context.Context, xml []byte) error
+	// Define refuses to replace a domain.
+	Define(ctx context.Context, xml []byte) (hypervisor.Domain, error)
+	Undefine(ctx context.Context, uuid string) error
+	Start(ctx context.Context, uuid string) error
+	VolumePath(ctx context.Context, pool, volume string) (string, error)
+}
+
+// Devices looks at disks; Host is the real one.
+type Devices interface {
+	Inspect(ctx context.Context, path string) (DeviceFacts, error)
+	MapperNames(ctx context.Context) ([]string, error)
+	Exists(ctx context.Context, path string) (bool, error)
+}
+
+// Copier moves the bytes; BlockCopier is the real one.
+type Copier interface {
+	Copy(ctx context.Context, request CopyRequest) (CopyResult, error)
+	Verify(ctx context.Context, request VerifyRequest) (blockcopy.Result, error)
+}
+
+// Keyring gives the key of a VM's volumes when a step first needs it. The
+// engine wipes it at the end of the job.
+type Keyring interface {
+	Key(ctx context.Context, vm string) (luks.Key, error)
+}
+
+// Env is the world as the pipeline sees it.
+type Env struct {
+	Volumes    Volumes
+	Encryption Encryption
+	Hypervisor Hypervisor
+	Devices    Devices
+	Copier     Copier
+	Keyring    Keyring
+	Reporter   Reporter
+	Store      Store
+	// Random is where UUIDs and MAC addresses come from.
+	Random io.Reader
+	// Now is the clock.
+	Now func() time.Time
+}

@@ -1,0 +1,166 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/vmmigrate/vmmigrate/domainxml"
+	"github.com/vmmigrate/vmmigrate/hypervisor"
+)
+
+// preflight looks, right before anything is done, whether the plan still fits
+// the world, and has libvirt judge the clone's definition. It changes nothing.
+// job is nil for a new job; for a resumed one, what the job itself made is not
+// in the way.
+func (e *Env) preflight(ctx context.Context, plan *Plan, job *Job) error {
+	if err := e.atRest(ctx, plan); err != nil {
+		return err
+	}
+	for i := range plan.Disks {
+		if err := e.sourceUnchanged(ctx, &plan.Disks[i]); err != nil {
+			return err
+		}
+	}
+	if job == nil {
+		if err := e.unclaimed(ctx, plan); err != nil {
+			return err
+		}
+	}
+	rewritten, err := e.rewrite(ctx, plan)
+	if err != nil {
+		return err
+	}
+	if job != nil {
+		if _, err := e.Hypervisor.Domain(ctx, plan.Clone.Name); err == nil {
+			return nil // define.Check says whether it is the job's own
+		}
+	}
+	if err := e.Hypervisor.Validate(ctx, rewritten.XML); err != nil {
+		return fmt.Errorf("libvirt does not accept the clone's definition: %w", err)
+	}
+	return nil
+}
+
+// atRest checks that the original is off and will stay as it is on disk.
+func (e *Env) atRest(ctx context.Context, plan *Plan) error {
+	domain, err := e.Hypervisor.Domain(ctx, plan.VM)
+	if err != nil {
+		return err
+	}
+	if domain.UUID != plan.VMUUID {
+		return &ConflictError{What: fmt.Sprintf("the VM %q", plan.VM), Reason: fmt.Sprintf("its UUID is %s and was %s", domain.UUID, plan.VMUUID)}
+	}
+	if domain.State.Active() {
+		return &SourceStartedError{VM: plan.VM}
+	}
+	if domain.ManagedSave {
+		return &BlockedError{VM: plan.VM, Blockers: []Finding{{
+			Code: ManagedSave, Message: "it has a managed save image by now", Remedy: virsh("managedsave-remove", plan.VM),
+		}}}
+	}
+	return nil
+}
+
+// sourceUnchanged checks that a source is still what was planned.
+func (e *Env) sourceUnchanged(ctx context.Context, disk *DiskPlan) error {
+	changed := func(format string, args ...any) error {
+		return &SourceChangedError{Disk: disk.Target, Path: disk.Source.Path, Reason: fmt.Sprintf(format, args...)}
+	}
+	facts, err := e.Devices.Inspect(ctx, disk.Source.Path)
+	if err != nil {
+		return changed("%v", err)
+	}
+	if facts.Size != disk.Source.Size {
+		return changed("it has %d bytes and had %d", facts.Size, disk.Source.Size)
+	}
+	if facts.Block != disk.Source.Block {
+		return changed("it is no longer the same kind of file")
+	}
+	if !facts.ModTime.Equal(disk.Source.ModTime) {
+		return changed("it was written at %s", facts.ModTime.Format("2006-01-02 15:04:05 MST"))
+	}
+	return nil
+}
+
+// unclaimed checks that no name the job will use is taken by now.
+func (e *Env) unclaimed(ctx context.Context, plan *Plan) error {
+	facts, err := e.Gather(ctx)
+	if err != nil {
+		return err
+	}
+	again := &Plan{VM: plan.VM, Clone: plan.Clone, Disks: plan.Disks, Options: plan.Options}
+	(&Decider{Facts: facts}).judgeNames(again)
+	if len(again.Blockers) > 0 {
+		return &BlockedError{VM: plan.VM, Blockers: again.Blockers}
+	}
+	return nil
+}
+
+// rewrite makes the clone's definition from the original's as it is now, by
+// the plan's decisions. It holds passwords of consoles: it is for libvirt only.
+func (e *Env) rewrite(ctx context.Context, plan *Plan) (domainxml.Rewritten, error) {
+	raw, err := e.Hypervisor.XML(ctx, plan.VMUUID)
+	if err != nil {
+		return domainxml.Rewritten{}, err
+	}
+	parsed, err := domainxml.Parse(raw)
+	if err != nil {
+		return domainxml.Rewritten{}, err
+	}
+	byTarget := make(map[string]domainxml.Disk)
+	for _, disk := range parsed.Disks() {
+		byTarget[disk.Target] = disk
+	}
+	for _, disk := range plan.Disks {
+		now, found := byTarget[disk.Target]
+		if !found {
+			return domainxml.Rewritten{}, &SourceChangedError{Disk: disk.Target, Path: disk.Source.Path, Reason: "the VM no longer has that disk"}
+		}
+		if now.Path != disk.Source.Path && now.SourceType != "volume" {
+			return domainxml.Rewritten{}, &SourceChangedError{Disk: disk.Target, Path: disk.Source.Path, Reason: "the VM's disk is now " + now.Path}
+		}
+	}
+	return domainxml.Rewrite(raw, plan.edit())
+}
+
+// edit is what the plan changes in the domain's definition.
+func (p *Plan) edit() domainxml.Edit {
+	edit := domainxml.Edit{
+		Name: p.Clone.Name, UUID: p.Clone.UUID, MACs: p.Clone.MACs, AllowDiscards: p.Options.AllowDiscards,
+		NVRAM: p.Firmware.NVRAM, TPMState: p.Firmware.TPMState,
+		Origin: &domainxml.Origin{Name: p.VM, UUID: p.VMUUID, Job: p.Job},
+	}
+	for _, disk := range p.Disks {
+		change := domainxml.DiskEdit{Target: disk.Target, Device: disk.Device}
+		// QEMU shows a raw disk in whole sectors of 512 bytes.
+		if guest := roundUp(disk.Source.Size, 512); guest != disk.Payload {
+			change.GuestSize = guest
+		}
+		edit.Disks = append(edit.Disks, change)
+		edit.Origin.Disks = append(edit.Origin.Disks, domainxml.OriginDisk{
+			Target: disk.Target, Source: disk.Source.Path, VG: disk.Volume.VG, LV: disk.Volume.Name, LUKS: disk.LUKSUUID, Mapper: disk.Mapper,
+		})
+	}
+	return edit
+}
+
+// isGone says whether err means that a domain does not exist.
+func isGone(err error) bool {
+	var gone *hypervisor.NotFoundError
+	return errors.As(err, &gone)
+}
+
+// Definitions returns a domain's definition as it is, without passwords, and
+// as the plan would rewrite it.
+func Definitions(facts *Facts, plan *Plan) (before, after []byte, err error) {
+	vm, err := facts.domain(plan.VM)
+	if err != nil {
+		return nil, nil, err
+	}
+	rewritten, err := domainxml.Rewrite(vm.Raw, plan.edit())
+	if err != nil {
+		return nil, nil, err
+	}
+	return vm.Raw, rewritten.XML, nil
+}

@@ -1,0 +1,102 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/vmmigrate/vmmigrate/blockcopy"
+)
+
+// copyDisk copies the source to the payload, every byte, and records the
+// digest of every chunk.
+type copyDisk struct{}
+
+var _ Step = copyDisk{}
+
+func (copyDisk) Name() StepName { return Copy }
+
+// Check goes by the record: nothing but the record tells a whole copy from
+// one that lacks its last chunk.
+func (copyDisk) Check(_ context.Context, job *Job, disk *DiskPlan) (Standing, error) {
+	there, err := exists(job.chunksPath(disk))
+	switch {
+	case err != nil:
+		return Absent, err
+	case !there:
+		return Absent, nil
+	case !job.done[key(Copy, disk)]:
+		return Partial, nil
+	}
+	return Present, nil
+}
+
+// copyNote is what is recorded of a finished copy.
+type copyNote struct {
+	Digest  string  `json:"digest"`
+	Bytes   int64   `json:"bytes"`
+	Seconds float64 `json:"seconds"`
+	Min     float64 `json:"min"`
+	Median  float64 `json:"median"`
+	Max     float64 `json:"max"`
+}
+
+func (copyDisk) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
+	chunks, err := job.chunks(disk)
+	if err != nil {
+		return err
+	}
+	defer chunks.Close() // every checkpoint was flushed
+	ctx, stop := job.guardSource(ctx)
+	defer stop()
+	result, err := job.Copier.Copy(ctx, CopyRequest{
+		Source: disk.Source.Path, Size: disk.Source.Size, Target: disk.Device, Payload: disk.Payload, Chunks: chunks, Pace: job.Plan.Options.Pace,
+		Progress: job.progress(Copy, disk),
+	})
+	for _, remark := range result.Remarks {
+		job.report(Event{Event: Warning, Step: Copy, Disk: disk.Target, Message: remark})
+	}
+	if err != nil {
+		// The copy ends with the context's cause: an interruption, or the
+		// guard's word that the source was started.
+		return err
+	}
+	note := copyNote{Digest: result.Digest.String(), Bytes: disk.Payload, Seconds: result.Elapsed.Seconds()}
+	note.Min, note.Median, note.Max = blockcopy.Rates(result.Samples)
+	return job.note(Copy, disk, note)
+}
+
+// Undo forgets what was copied; the bytes go with the volume.
+func (copyDisk) Undo(_ context.Context, job *Job, disk *DiskPlan) error { return dropChunks(job, disk) }
+
+// chunks opens the record of the chunks that are done, or begins one.
+func (j *Job) chunks(disk *DiskPlan) (*blockcopy.Chunks, error) {
+	path := j.chunksPath(disk)
+	chunks, err := blockcopy.LoadChunks(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+	case err != nil:
+		var damaged *blockcopy.RecordError
+		if !errors.As(err, &damaged) {
+			return nil, err
+		}
+		// Without a record to trust the copy begins anew: slower, and safe.
+		j.report(Event{Event: Warning, Step: Copy, Disk: disk.Target, Message: fmt.Sprintf("the copy begins anew: %v", err)})
+	case chunks.Identity() == disk.LUKSUUID && chunks.Payload() == disk.Payload:
+		return chunks, nil
+	default:
+		_ = chunks.Close()
+	}
+	return blockcopy.CreateChunks(path, disk.Payload, disk.LUKSUUID)
+}
+
+// progress passes a copy's or verification's progress on.
+func (j *Job) progress(step StepName, disk *DiskPlan) func(blockcopy.Progress) {
+	return func(p blockcopy.Progress) {
+		j.report(Event{
+			Event: Progress, Step: step, Disk: disk.Target,
+			Bytes: p.Done, Total: p.Total, BytesPerSecond: p.BytesPerSecond, ETA: p.ETA,
+		})
+	}
+}

@@ -1,0 +1,73 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/vmmigrate/vmmigrate/lvm"
+)
+
+// createVolume makes the target volume, tagged with the job.
+type createVolume struct{}
+
+var _ Step = createVolume{}
+
+func (createVolume) Name() StepName { return CreateVolume }
+
+// Check: the volume of that name bears the job's tag and has the planned size.
+func (createVolume) Check(ctx context.Context, job *Job, disk *DiskPlan) (Standing, error) {
+	lv, err := job.Volumes.LV(ctx, disk.Volume.VG, disk.Volume.Name)
+	var missing *lvm.NotFoundError
+	if errors.As(err, &missing) {
+		return Absent, nil
+	}
+	if err != nil {
+		return Absent, err
+	}
+	what := fmt.Sprintf("the volume %s/%s", lv.VG, lv.Name)
+	if !slices.Contains(lv.Tags, job.Plan.Tag()) {
+		return Absent, &ConflictError{What: what, Reason: fmt.Sprintf("it does not bear the tag %s", job.Plan.Tag())}
+	}
+	if lv.Size != disk.Volume.Size {
+		return Absent, &ConflictError{What: what, Reason: fmt.Sprintf("it has %d bytes and was made with %d", lv.Size, disk.Volume.Size)}
+	}
+	if !lv.Active {
+		return Partial, nil // as after a reboot without auto-activation
+	}
+	return Present, nil
+}
+
+func (c createVolume) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
+	standing, err := c.Check(ctx, job, disk)
+	if err != nil || standing == Present {
+		return err
+	}
+	if standing == Partial {
+		return job.Volumes.Activate(ctx, disk.Volume.VG, disk.Volume.Name)
+	}
+	lv, err := job.Volumes.Create(ctx, lvm.Spec{
+		VG: disk.Volume.VG, Name: disk.Volume.Name, Size: disk.Volume.Size,
+		Type: lvm.Type(disk.Volume.Type), ThinPool: disk.Volume.Pool, Tags: []string{job.Plan.Tag()},
+	})
+	if err != nil {
+		return err
+	}
+	if lv.Size != disk.Volume.Size {
+		// The payload's offset was chosen for the planned size.
+		return fmt.Errorf("lvcreate made %s/%s with %d bytes where %d were asked for", lv.VG, lv.Name, lv.Size, disk.Volume.Size)
+	}
+	return nil
+}
+
+// Undo removes the volume, which has to bear the tag.
+func (createVolume) Undo(ctx context.Context, job *Job, disk *DiskPlan) error {
+	err := job.Volumes.Remove(ctx, disk.Volume.VG, disk.Volume.Name, job.Plan.Tag())
+	var foreign *lvm.NotOursError
+	if errors.As(err, &foreign) {
+		// Ours is gone, and somebody made another of that name: it stays.
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,79 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/vmmigrate/vmmigrate/luks"
+)
+
+// format writes the LUKS header, with the UUID and the payload's offset that
+// the plan fixed.
+type format struct{}
+
+var _ Step = format{}
+
+func (format) Name() StepName { return Format }
+
+// Check: the header has our UUID and offset, and a key slot. luksFormat writes
+// the header before the key slot, so one without is half a format.
+func (format) Check(ctx context.Context, job *Job, disk *DiskPlan) (Standing, error) {
+	if _, err := job.Devices.Inspect(ctx, disk.Volume.Path); err != nil {
+		return Absent, err
+	}
+	header, err := job.Encryption.Header(ctx, disk.Volume.Path)
+	var none *luks.NotLUKSError
+	if errors.As(err, &none) {
+		return Absent, nil
+	}
+	if err != nil {
+		return Absent, err
+	}
+	if !strings.EqualFold(header.UUID, disk.LUKSUUID) {
+		return Absent, &ConflictError{
+			What:   fmt.Sprintf("the LUKS header on %s", disk.Volume.Path),
+			Reason: fmt.Sprintf("it has UUID %s and not %s", header.UUID, disk.LUKSUUID),
+		}
+	}
+	if len(header.Keyslots) == 0 || header.Offset != disk.Offset {
+		return Partial, nil
+	}
+	return Present, nil
+}
+
+func (f format) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
+	// A volume that bears our tag and holds another header is refused here,
+	// before anything is written.
+	if _, err := f.Check(ctx, job, disk); err != nil {
+		return err
+	}
+	key, err := job.unlockKey(ctx)
+	if err != nil {
+		return err
+	}
+	// What was copied through an earlier header is noise under the new one.
+	if err := dropChunks(job, disk); err != nil {
+		return err
+	}
+	options := job.Plan.Options.LUKS
+	_, err = job.Encryption.Format(ctx, luks.FormatSpec{
+		Device: disk.Volume.Path, UUID: disk.LUKSUUID, Type: options.Type, Cipher: options.Cipher, KeySize: options.KeySize,
+		Hash: options.Hash, SectorSize: int64(options.Sector), PBKDF: options.PBKDF, PBKDFMemory: options.PBKDFMemory,
+		PBKDFForceIterations: options.PBKDFIterations, IterTime: options.IterTime, Offset: disk.Offset,
+	}, key)
+	return err
+}
+
+// Undo does nothing: the header goes with the volume it is on.
+func (format) Undo(context.Context, *Job, *DiskPlan) error { return nil }
+
+// dropChunks forgets which chunks were copied.
+func dropChunks(job *Job, disk *DiskPlan) error {
+	if err := os.Remove(job.chunksPath(disk)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("forget what was copied: %w", err)
+	}
+	return nil
+}

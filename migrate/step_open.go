@@ -1,0 +1,77 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/vmmigrate/vmmigrate/luks"
+)
+
+// open maps the payload.
+type open struct{}
+
+var _ Step = open{}
+
+func (open) Name() StepName { return Open }
+
+// Check: a mapping of that name has our LUKS UUID and the planned size.
+func (open) Check(ctx context.Context, job *Job, disk *DiskPlan) (Standing, error) {
+	mapping, err := job.mapping(ctx, disk)
+	if err != nil || !mapping.open {
+		return Absent, err
+	}
+	if err := ours(mapping.Mapping, disk); err != nil {
+		return Absent, err
+	}
+	return Present, nil
+}
+
+func ours(mapping luks.Mapping, disk *DiskPlan) error {
+	what := fmt.Sprintf("the mapping %s", disk.Mapper)
+	if !strings.EqualFold(mapping.UUID, disk.LUKSUUID) {
+		return &ConflictError{What: what, Reason: fmt.Sprintf("it opens the LUKS volume %s and not %s", mapping.UUID, disk.LUKSUUID)}
+	}
+	if mapping.Size != disk.Payload || mapping.Offset != disk.Offset {
+		return &ConflictError{What: what, Reason: fmt.Sprintf("it shows %d bytes from offset %d, and the plan says %d from %d",
+			mapping.Size, mapping.Offset, disk.Payload, disk.Offset)}
+	}
+	return nil
+}
+
+func (o open) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
+	key, err := job.unlockKey(ctx)
+	if err != nil {
+		return err
+	}
+	err = job.Encryption.Open(ctx, disk.Volume.Path, disk.Mapper, key, luks.OpenOptions{AllowDiscards: job.Plan.Options.AllowDiscards})
+	if err != nil {
+		return err
+	}
+	// Invariant 2: the payload is exactly as large as planned.
+	standing, err := o.Check(ctx, job, disk)
+	if err == nil && standing != Present {
+		err = fmt.Errorf("the mapping %s is not there although cryptsetup opened it", disk.Mapper)
+	}
+	return err
+}
+
+// Undo closes the mapping if it is ours; a guest's own volume groups on it,
+// which the host may have activated, are deactivated first.
+func (open) Undo(ctx context.Context, job *Job, disk *DiskPlan) error {
+	return closeOurs(ctx, job, disk)
+}
+
+func closeOurs(ctx context.Context, job *Job, disk *DiskPlan) error {
+	mapping, err := job.mapping(ctx, disk)
+	if err != nil {
+		return err
+	}
+	if !mapping.open || !strings.EqualFold(mapping.UUID, disk.LUKSUUID) {
+		return nil
+	}
+	if _, err := job.Volumes.Deactivate(ctx, disk.Device); err != nil {
+		return err
+	}
+	return job.Encryption.Close(ctx, disk.Mapper)
+}

@@ -1,0 +1,50 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+
+	"github.com/vmmigrate/vmmigrate/blockcopy"
+)
+
+// verifyDisk reads the payload back and holds it against what was read from
+// the source.
+type verifyDisk struct{}
+
+var _ Step = verifyDisk{}
+
+func (verifyDisk) Name() StepName { return Verify }
+
+// Check goes by the record, which is dropped whenever the copy is done anew.
+func (verifyDisk) Check(_ context.Context, job *Job, disk *DiskPlan) (Standing, error) {
+	if job.done[key(Verify, disk)] {
+		return Present, nil
+	}
+	return Absent, nil
+}
+
+func (verifyDisk) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
+	if job.Plan.Options.Verify == VerifyNone {
+		return nil
+	}
+	chunks, err := job.chunks(disk)
+	if err != nil {
+		return err
+	}
+	defer chunks.Close() // it was only read
+	ctx, stop := job.guardSource(ctx)
+	defer stop()
+	request := VerifyRequest{Payload: disk.Device, Bytes: disk.Payload, Chunks: chunks, Pace: job.Plan.Options.Pace, Progress: job.progress(Verify, disk)}
+	if job.Plan.Options.Verify == VerifyFull {
+		request.Source, request.Size = disk.Source.Path, disk.Source.Size
+	}
+	_, err = job.Copier.Verify(ctx, request)
+	var differs *blockcopy.MismatchError
+	if errors.As(err, &differs) {
+		return &DifferenceError{Disk: disk.Target, Err: err}
+	}
+	return err
+}
+
+// Undo does nothing: a verification leaves nothing behind.
+func (verifyDisk) Undo(context.Context, *Job, *DiskPlan) error { return nil }
