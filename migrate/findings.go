@@ -29,6 +29,7 @@ const (
 	LVName         Code = "lv-name"
 	MapperTaken    Code = "mapper-taken"
 	CloneTaken     Code = "clone-taken"
+	AlreadyDone    Code = "already-migrated"
 	JobUnfinished  Code = "job-unfinished"
 	XMLRefused     Code = "xml-refused"
 	LibvirtRefused Code = "libvirt-refused"

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"time"
-
 )
 
 // guardInterval is how often the guard looks. A VM needs longer than that to

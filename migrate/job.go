@@ -24,6 +24,7 @@ type Job struct {
 	notes   map[stepKey]json.RawMessage
 	key     luks.Key
 	began   time.Time
+	remark  string
 }
 
 // stepKey names a step of a disk, or with an empty disk of the VM.
@@ -146,6 +147,10 @@ func (j *Job) report(event Event) {
 	j.Reporter.Report(event)
 }
 
+// say has the step that is being done say in a few words what it did.
+func (j *Job) say(format string, args ...any) { j.remark = fmt.Sprintf(format, args...) }
+
 func (j *Job) reportStep(name EventName, a act, took time.Duration) {
-	j.report(Event{Event: name, Step: a.step.Name(), Disk: key(a.step.Name(), a.disk).disk, Duration: took})
+	j.report(Event{Event: name, Step: a.step.Name(), Disk: key(a.step.Name(), a.disk).disk, Duration: took, Message: j.remark})
+	j.remark = ""
 }

@@ -101,10 +101,17 @@ func (d *Decider) judgeXML(plan *Plan, vm *DomainFacts) {
 // judgeNames blocks names that are taken.
 func (d *Decider) judgeNames(plan *Plan) {
 	for _, domain := range d.Facts.Domains {
-		if domain.Name == plan.Clone.Name {
-			plan.block(CloneTaken, "", "choose another with --name, or "+virsh("undefine", plan.Clone.Name),
-				"there is a VM named %q already", plan.Clone.Name)
+		if domain.Name != plan.Clone.Name {
+			continue
 		}
+		if origin, ok := originOf(domain); ok && origin.UUID == plan.VMUUID {
+			// Its volumes and mappings are in the way too, which goes
+			// without saying.
+			plan.block(AlreadyDone, "", "make another clone with --name and --lv-name, or undo it with vmmigrate rollback "+origin.Job,
+				"it has been migrated already: its clone is %q (job %s)", domain.Name, origin.Job)
+			return
+		}
+		plan.block(CloneTaken, "", "choose another with --name", "there is a VM named %q already", plan.Clone.Name)
 	}
 	for _, disk := range plan.Disks {
 		volume := disk.Volume
@@ -115,7 +122,7 @@ func (d *Decider) judgeNames(plan *Plan) {
 			plan.block(LVName, disk.Target, "choose another with --lv-name", "the volume for %s can't have that name: %v", disk.Target, err)
 		}
 		if d.Facts.lv(volume.VG, volume.Name) != nil {
-			plan.block(LVTaken, disk.Target, "choose another with --lv-name, or "+command.Quote([]string{"lvremove", volume.VG + "/" + volume.Name}),
+			plan.block(LVTaken, disk.Target, "choose another with --lv-name",
 				"there is a volume %s/%s already", volume.VG, volume.Name)
 		}
 		for _, mapper := range d.Facts.Mappers {
@@ -125,6 +132,13 @@ func (d *Decider) judgeNames(plan *Plan) {
 			}
 		}
 	}
+}
+
+func originOf(domain DomainFacts) (domainxml.Origin, bool) {
+	if domain.XML == nil {
+		return domainxml.Origin{}, false
+	}
+	return domain.XML.Origin()
 }
 
 // warn says what the user should know although nothing is in the way.

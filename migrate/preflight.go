@@ -36,7 +36,11 @@ func (e *Env) preflight(ctx context.Context, plan *Plan, job *Job) error {
 			return nil // define.Check says whether it is the job's own
 		}
 	}
-	if err := e.Hypervisor.Validate(ctx, rewritten.XML); err != nil {
+	definition, err := forValidation(rewritten.XML)
+	if err != nil {
+		return err
+	}
+	if err := e.Hypervisor.Validate(ctx, definition); err != nil {
 		return fmt.Errorf("libvirt does not accept the clone's definition: %w", err)
 	}
 	return nil

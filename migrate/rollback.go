@@ -94,6 +94,7 @@ func (j *Job) undoOne(ctx context.Context, a act, loud bool) error {
 	if loud {
 		j.reportStep(StepDone, a, j.Now().Sub(began))
 	}
+	j.remark = ""
 	_ = j.journal.Append(journal.Undone, string(k.step), k.disk, nil)
 	return nil
 }

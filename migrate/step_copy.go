@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/vmmigrate/vmmigrate/blockcopy"
 )
 
@@ -62,6 +64,7 @@ func (copyDisk) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
 		// guard's word that the source was started.
 		return err
 	}
+	job.say("%s at %s/s", humanize.IBytes(uint64(result.Bytes)), humanize.IBytes(uint64(float64(result.Bytes)/max(result.Elapsed.Seconds(), 0.001))))
 	note := copyNote{Digest: result.Digest.String(), Bytes: disk.Payload, Seconds: result.Elapsed.Seconds()}
 	note.Min, note.Median, note.Max = blockcopy.Rates(result.Samples)
 	return job.note(Copy, disk, note)

@@ -77,6 +77,7 @@ func (define) Do(ctx context.Context, job *Job, _ *DiskPlan) error {
 	if err != nil {
 		return err
 	}
+	job.say("%s", domain.Name)
 	if err := job.kept(rewritten.XML, dumped); err != nil {
 		if undoErr := job.Hypervisor.Undefine(ctx, domain.UUID); undoErr != nil {
 			return fmt.Errorf("%w (and the clone could not be undefined: %v)", err, undoErr)

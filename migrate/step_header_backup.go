@@ -41,6 +41,7 @@ func (h headerBackup) Do(ctx context.Context, job *Job, _ *DiskPlan) error {
 			return err
 		}
 	}
+	job.say("in %s; move it off this host", job.Dir)
 	return nil
 }
 

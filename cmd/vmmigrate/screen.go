@@ -23,12 +23,9 @@ type screen struct {
 	quiet bool     // progress only
 	bar   *progressbar.ProgressBar
 
-	// The bar counts the bytes of all passes over all disks of the job.
-	total, before int64
-	passes        int64
-	pass          string // the step and disk that Progress is about
-	lastLine      time.Time
-	plain         bool // the last progress was printed as a line
+	pass     string    // the step and disk that the bar is about
+	lastLine time.Time // when a pipe was last told anything
+	rollback bool
 }
 
 // pipeInterval is how often a pipe is told how far a copy has come.
@@ -47,6 +44,7 @@ func (s *screen) show(e migrate.Event) {
 	case migrate.JobStarted:
 		s.begin(e)
 	case migrate.StepStarted:
+		s.lastLine = e.Time
 	case migrate.StepDone:
 		s.stepDone(e)
 	case migrate.Progress:
@@ -78,8 +76,7 @@ func (s *screen) say(format string, args ...any) {
 
 func (s *screen) begin(e migrate.Event) {
 	s.clear()
-	s.total, s.before, s.pass = e.Total, 0, ""
-	s.passes = 0
+	s.pass, s.rollback, s.lastLine = "", e.Message == "rollback", e.Time
 	switch e.Message {
 	case "":
 		s.say("%s: job %s, %s to copy", e.VM, e.Job, humanize.IBytes(uint64(e.Total)))
@@ -89,15 +86,24 @@ func (s *screen) begin(e migrate.Event) {
 }
 
 func (s *screen) stepDone(e migrate.Event) {
+	if s.rollback && idle(e.Step) {
+		return
+	}
 	name := string(e.Step)
 	if e.Disk != "" {
 		name = e.Disk + " " + name
 	}
-	rate := ""
-	if e.Message != "" {
-		rate = "  " + e.Message
+	s.say("%s", strings.TrimRight(fmt.Sprintf("  %-18s %7s  %s", name, seconds(e.Duration), printable(e.Message)), " "))
+}
+
+// idle says of a step that taking it back is nothing to tell of: what it made
+// goes with the volume.
+func idle(step migrate.StepName) bool {
+	switch step {
+	case migrate.Format, migrate.Copy, migrate.Verify, migrate.Close:
+		return true
 	}
-	s.say("  %-20s %8s%s", name, seconds(e.Duration), rate)
+	return false
 }
 
 // progress moves the bar, or now and then prints a line.
