@@ -44,27 +44,6 @@ func eachDomain(t *testing.T, visit func(name string, text []byte)) {
 	}
 }
 
-const cloneUUID = "0f4d5e6a-1111-4222-8333-944455556666"
-
-// moveAll is an edit that changes everything it can.
-func moveAll(d *Domain) Edit {
-	edit := Edit{
-		Name: d.Name + "-luks", UUID: cloneUUID, MACs: make([]string, len(d.Interfaces())),
-		Origin: &Origin{Job: "20260101-1", Name: d.Name, UUID: d.UUID},
-	}
-	for i := range edit.MACs {
-		edit.MACs[i] = fmt.Sprintf("52:54:00:ff:%02x:%02x", i/256, i%256)
-	}
-	for i, disk := range d.Disks() {
-		if disk.Kind == Move {
-			mapper := fmt.Sprintf("cr_%d", i)
-			edit.Disks = append(edit.Disks, DiskEdit{Target: disk.Target, Device: "/dev/mapper/" + mapper, GuestSize: int64(i%2) * 512})
-			edit.Origin.Disks = append(edit.Origin.Disks, OriginDisk{Target: disk.Target, Source: disk.Path, VG: "vg0", LV: "lv", LUKS: cloneUUID, Mapper: mapper})
-		}
-	}
-	return edit
-}
-
 // reason sorts a refusal for the table: its type, and the element it names.
 func reason(err error) string {
 	var syntax *SyntaxError

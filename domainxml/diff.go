@@ -102,7 +102,7 @@ func (d *differ) kids(a, b []*node) {
 			right[b[j].key]--
 			d.nodes(a[i], b[j])
 			i, j = i+1, j+1
-		case j < len(b) && (i == len(a) || left[b[j].key] == 0):
+		case j < len(b) && (i == len(a) || right[a[i].key] > 0 && left[b[j].key] == 0):
 			right[b[j].key]--
 			d.add(Added, b[j].path(), "", b[j].String())
 			j++

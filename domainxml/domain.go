@@ -82,43 +82,37 @@ func Parse(text []byte) (*Domain, error) {
 	return d, nil
 }
 
-// misread finds the element whose value libvirtxml could not take.
+// misread finds the element that libvirtxml could not take, by reading one at
+// a time: its own error names none.
 func (d *Domain) misread(err error) error {
-	var number *strconv.NumError
-	if !errors.As(err, &number) {
-		return &SyntaxError{Reason: "holds a value that is not of its kind", Err: err}
+	alone := func(e *etree.Element, before, after string) error {
+		o := d.document.origins[e]
+		text := string(d.document.text[o.start.from:max(o.start.to, o.end.to)])
+		var again libvirtxml.Domain
+		if err := again.Unmarshal("<domain>" + before + text + after + "</domain>"); err != nil {
+			reason := err.Error()
+			var number *strconv.NumError
+			if errors.As(err, &number) {
+				reason = strconv.Quote(number.Num) + " is not a number that fits here"
+			}
+			return &InvalidError{Path: d.path(e), Reason: "it can't be read: " + reason}
+		}
+		return nil
 	}
-	reason := strconv.Quote(number.Num) + " is not a number that fits here"
-	var found string
-	walk(d.document.root(), func(e *etree.Element) bool {
-		for i, a := range e.Attr {
-			// The value may stand elsewhere and be right there.
-			if found == "" && a.Value == number.Num && d.heals(&e.Attr[i].Value) {
-				found = d.paths[e].path(a.FullKey())
+	for _, e := range d.document.root().ChildElements() {
+		if e.Tag != "devices" {
+			if bad := alone(e, "", ""); bad != nil {
+				return bad
+			}
+			continue
+		}
+		for _, device := range e.ChildElements() {
+			if bad := alone(device, "<devices>", "</devices>"); bad != nil {
+				return bad
 			}
 		}
-		for _, token := range e.Child {
-			if text, ok := token.(*etree.CharData); ok && found == "" && text.Data == number.Num && d.heals(&text.Data) {
-				found = d.path(e)
-			}
-		}
-		return found == ""
-	})
-	if found == "" {
-		return &SyntaxError{Reason: "holds a value that is not of its kind", Err: err}
 	}
-	return &InvalidError{Path: found, Reason: reason}
-}
-
-// heals reports whether libvirtxml gets any further with another value.
-func (d *Domain) heals(value *string) bool {
-	was := *value
-	*value = "1"
-	defer func() { *value = was }()
-	var again libvirtxml.Domain
-	err := again.Unmarshal(string(d.document.write()))
-	var number *strconv.NumError
-	return !errors.As(err, &number) || number.Num != was
+	return &SyntaxError{Reason: "holds a value that is not of its kind", Err: err}
 }
 
 // Disks lists the disks in the order of the document.

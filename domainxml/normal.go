@@ -137,7 +137,7 @@ func set(list string) map[uint64]bool {
 	if !strings.ContainsAny(list, "-,^") {
 		return nil
 	}
-	members := make(map[uint64]bool)
+	members, counted := make(map[uint64]bool), uint64(0)
 	for item := range strings.SplitSeq(list, ",") {
 		item, without := strings.CutPrefix(strings.TrimSpace(item), "^")
 		first, last, isRange := strings.Cut(item, "-")
@@ -147,6 +147,9 @@ func set(list string) map[uint64]bool {
 		from, errFrom := strconv.ParseUint(first, 10, 32)
 		to, errTo := strconv.ParseUint(last, 10, 32)
 		if errFrom != nil || errTo != nil || to < from || to > maxSet {
+			return nil
+		}
+		if counted += to - from; counted > maxSet {
 			return nil
 		}
 		for n := from; n <= to; n++ {

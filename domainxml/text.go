@@ -179,12 +179,13 @@ func (s *scanner) fail(format string, args ...any) error {
 }
 
 func (s *scanner) token(token xml.Token, at span) error {
+	if end, ok := token.(xml.EndElement); ok {
+		return s.end(end, at)
+	}
 	s.nodes++
 	switch t := token.(type) {
 	case xml.StartElement:
 		return s.start(t, at)
-	case xml.EndElement:
-		return s.end(t, at)
 	case xml.CharData:
 		if len(s.open) == 0 && strings.Trim(string(t), " \t\r\n") != "" && !(at.from == 0 && string(bytes.TrimSpace(t)) == "\ufeff") {
 			return s.fail("text stands outside the root element")
