@@ -40,12 +40,12 @@ func (j *Job) guardSource(ctx context.Context) (guarded context.Context, stop fu
 }
 
 // sourcesAtRest returns a *SourceStartedError if the original runs.
-func (e *Job) sourcesAtRest(ctx context.Context) error {
-	domain, err := e.Hypervisor.Domain(ctx, e.Plan.VM)
+func (j *Job) sourcesAtRest(ctx context.Context) error {
+	domain, err := j.Hypervisor.Domain(ctx, j.Plan.VM)
 	if err != nil {
 		return err
 	}
-	if domain.UUID == e.Plan.VMUUID && domain.State.Active() {
+	if domain.UUID == j.Plan.VMUUID && domain.State.Active() {
 		return &SourceStartedError{VM: domain.Name}
 	}
 	return nil

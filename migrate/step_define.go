@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/vmmigrate/vmmigrate/domainxml"
@@ -80,7 +81,7 @@ func (define) Do(ctx context.Context, job *Job, _ *DiskPlan) error {
 	job.say("%s", domain.Name)
 	if err := job.kept(rewritten.XML, dumped); err != nil {
 		if undoErr := job.Hypervisor.Undefine(ctx, domain.UUID); undoErr != nil {
-			return fmt.Errorf("%w (and the clone could not be undefined: %v)", err, undoErr)
+			return errors.Join(err, fmt.Errorf("and the clone could not be undefined: %w", undoErr))
 		}
 		return err
 	}

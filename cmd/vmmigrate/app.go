@@ -121,14 +121,14 @@ func (s *session) before(c *cli.Context) error {
 	if err := level.UnmarshalText([]byte(c.String(flagLogLevel))); err != nil {
 		return &usageError{reason: fmt.Sprintf("--log-level %q is none of debug, info, warn, error", c.String(flagLogLevel))}
 	}
-	s.log = slog.New(slog.NewTextHandler(s.streams.err, &slog.HandlerOptions{Level: level}))
+	s.log = slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: level}))
 	return nil
 }
 
 // people is where text for people goes: stdout, unless that carries JSON.
 func (s *session) people() io.Writer {
 	if s.json {
-		return s.streams.err
+		return s.err
 	}
 	return s.out
 }

@@ -83,7 +83,7 @@ func (s *session) xml(c *cli.Context) error {
 		return fmt.Errorf("write the definition: %w", err)
 	}
 	for _, warning := range rewritten.Warnings {
-		fmt.Fprintf(s.streams.err, "vmmigrate: warning: %s\n", warning)
+		fmt.Fprintf(s.err, "vmmigrate: warning: %s\n", warning)
 	}
 	return nil
 }

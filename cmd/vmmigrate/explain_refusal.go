@@ -50,7 +50,7 @@ func explainRefusal(err error) (advice, bool) {
 // explainBlocked lists the blockers of every VM, each with its remedy.
 func explainBlocked(a *advice, err error) {
 	all := []error{err}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the list is wanted, not a type
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		all = joined.Unwrap()
 	}
 	var vms int

@@ -140,7 +140,7 @@ func (s *session) readKeyFile(path string) (luks.Key, error) {
 		return luks.Key{}, &keySourceError{source, errors.New("it is a folder")}
 	}
 	if info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
-		fmt.Fprintf(s.streams.err, "vmmigrate: warning: %s can be read by others (mode %04o); chmod 600 it\n", path, info.Mode().Perm())
+		fmt.Fprintf(s.err, "vmmigrate: warning: %s can be read by others (mode %04o); chmod 600 it\n", path, info.Mode().Perm())
 	}
 	return readKey(source, file)
 }

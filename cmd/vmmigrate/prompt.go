@@ -36,7 +36,7 @@ func (s *session) prompt(ctx context.Context, vm string, times int) (luks.Key, e
 			return luks.Key{}, err
 		}
 		if len(first) == 0 {
-			fmt.Fprintln(s.streams.err, "An empty passphrase protects nothing. Once more.")
+			fmt.Fprintln(s.err, "An empty passphrase protects nothing. Once more.")
 			continue
 		}
 		if times > 1 {
@@ -49,7 +49,7 @@ func (s *session) prompt(ctx context.Context, vm string, times int) (luks.Key, e
 			clear(second)
 			if !same {
 				clear(first)
-				fmt.Fprintln(s.streams.err, "The two differ. Once more.")
+				fmt.Fprintln(s.err, "The two differ. Once more.")
 				continue
 			}
 		}
@@ -65,7 +65,7 @@ func (s *session) ask(ctx context.Context, in *os.File, question string) ([]byte
 	if err != nil {
 		return nil, fmt.Errorf("ask on the terminal: %w", err)
 	}
-	fmt.Fprint(s.streams.err, question)
+	fmt.Fprint(s.err, question)
 	type answer struct {
 		line []byte
 		err  error
@@ -77,14 +77,14 @@ func (s *session) ask(ctx context.Context, in *os.File, question string) ([]byte
 	}()
 	select {
 	case a := <-answered:
-		fmt.Fprintln(s.streams.err)
+		fmt.Fprintln(s.err)
 		if a.err != nil {
 			return nil, &keySourceError{"the terminal", a.err}
 		}
 		return a.line, nil
 	case <-ctx.Done():
 		_ = term.Restore(fd, before) // the process is about to end anyway
-		fmt.Fprintln(s.streams.err)
+		fmt.Fprintln(s.err)
 		return nil, context.Cause(ctx)
 	}
 }
@@ -99,7 +99,7 @@ func (s *session) confirm(ctx context.Context, c *cli.Context, question string) 
 	if !ok {
 		return &usageError{reason: "this asks before it goes on, and there is no terminal to ask on; give --yes", command: c.Command.Name}
 	}
-	fmt.Fprintf(s.streams.err, "%s [y/N] ", question)
+	fmt.Fprintf(s.err, "%s [y/N] ", question)
 	answered := make(chan string, 1)
 	go func() {
 		line, _ := bufio.NewReader(in).ReadString('\n') // no answer is a no
@@ -112,7 +112,7 @@ func (s *session) confirm(ctx context.Context, c *cli.Context, question string) 
 		}
 		return errNotConfirmed
 	case <-ctx.Done():
-		fmt.Fprintln(s.streams.err)
+		fmt.Fprintln(s.err)
 		return context.Cause(ctx)
 	}
 }

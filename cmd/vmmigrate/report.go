@@ -30,7 +30,7 @@ func (s *session) reporter() *reporter {
 
 // progressOnly shows how far a command has come, and nothing else.
 func (s *session) progressOnly() *reporter {
-	r := &reporter{session: s, screen: newScreen(s.streams.err)}
+	r := &reporter{session: s, screen: newScreen(s.err)}
 	r.screen.quiet = true
 	return r
 }
@@ -109,7 +109,7 @@ func (r *reporter) emit(out event) {
 func (r *reporter) failed(job, vm string, err error) {
 	r.screen.clear()
 	advice := explain(err)
-	advice.write(r.session.streams.err)
+	advice.write(r.session.err)
 	if r.events == nil {
 		return
 	}
