@@ -78,9 +78,9 @@ type FormatSpec struct {
 
 var uuidPattern = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 
-// check returns a *SpecError for what cryptsetup would refuse, some of it only
+// Check returns a *SpecError for what cryptsetup would refuse, some of it only
 // after it has wiped the device.
-func (s FormatSpec) check() error {
+func (s FormatSpec) Check() error {
 	bad := func(field, format string, args ...any) error {
 		return &SpecError{Field: field, Reason: fmt.Sprintf(format, args...)}
 	}
@@ -149,7 +149,7 @@ func (c *Client) Format(ctx context.Context, spec FormatSpec, key Key) (Header, 
 	if spec.Type == "" {
 		spec.Type = LUKS2
 	}
-	if err := errors.Join(spec.check(), checkLength(key.Len())); err != nil {
+	if err := errors.Join(spec.Check(), checkLength(key.Len())); err != nil {
 		return Header{}, err
 	}
 	size, err := c.DeviceSize(ctx, spec.Device)

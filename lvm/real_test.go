@@ -1,0 +1,215 @@
+//go:build realhost
+
+package lvm_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vmmigrate/vmmigrate/internal/command"
+	"github.com/vmmigrate/vmmigrate/lvm"
+	"github.com/vmmigrate/vmmigrate/lvm/lvmtest"
+)
+
+// These tests are for the inside of a test host alone: they overwrite the
+// disks that REALHOST_DISKS names (two, separated by a comma).
+
+func disks(t *testing.T) []string {
+	t.Helper()
+	names := strings.Split(os.Getenv("REALHOST_DISKS"), ",")
+	if len(names) != 2 {
+		t.Fatal("REALHOST_DISKS must name two disks that may be overwritten")
+	}
+	return names
+}
+
+func sh(t *testing.T, argv ...string) string {
+	t.Helper()
+	c := exec.CommandContext(context.WithoutCancel(t.Context()), argv[0], argv[1:]...)
+	c.Env = append(os.Environ(), "LC_ALL=C")
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%q: %v\n%s", argv, err, out)
+	}
+	return string(out)
+}
+
+// group makes a volume group for one test.
+func group(t *testing.T, name string, extent string, on ...string) {
+	t.Helper()
+	sh(t, append([]string{"vgcreate", "--yes", "-ff", "--physicalextentsize", extent, name}, on...)...)
+	t.Cleanup(func() { sh(t, "vgremove", "--yes", "-ff", name) })
+}
+
+func TestRealLVMDoesWhatTheFakeDoes(t *testing.T) {
+	for _, extent := range []string{"1k", "64k", "1m", "4m", "32m"} {
+		t.Run("extents of "+extent, func(t *testing.T) {
+			group(t, "con-vg", extent, disks(t)...)
+			lvmtest.Conformance(t, lvmtest.Env{Client: lvm.New(command.Local{}), VG: "con-vg"})
+		})
+	}
+}
+
+func TestRealVolumesOfEveryLayoutCostWhatSizeSays(t *testing.T) {
+	client := lvm.New(command.Local{})
+	for _, extent := range []string{"4k", "64k", "1m", "4m"} {
+		for _, layout := range []lvm.Type{lvm.Linear, lvm.Striped, lvm.RAID1} {
+			t.Run(fmt.Sprintf("%s with extents of %s", layout, extent), func(t *testing.T) {
+				group(t, "con-vg", extent, disks(t)...)
+				before, err := client.VG(t.Context(), "con-vg")
+				if err != nil {
+					t.Fatal(err)
+				}
+				sizing, err := lvm.Size(lvm.SizeRequest{Payload: 33_333_333, Header: 16 << 20, VG: before, Type: layout})
+				if err != nil {
+					t.Fatal(err)
+				}
+				made, err := client.Create(t.Context(), lvm.Spec{VG: "con-vg", Name: "a", Size: sizing.Size, Type: layout, Tags: []string{"x"}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				after, err := client.VG(t.Context(), "con-vg")
+				if err != nil || before.FreeExtents-after.FreeExtents != sizing.Extents || made.Type != string(layout) {
+					t.Errorf("%+v took %d extents and not %d, %v", made, before.FreeExtents-after.FreeExtents, sizing.Extents, err)
+				}
+			})
+		}
+	}
+}
+
+func TestARealVolumeThatSizeSaysDoesNotFitIsRefusedByLVMToo(t *testing.T) {
+	client := lvm.New(command.Local{})
+	for _, layout := range []lvm.Type{lvm.Linear, lvm.Striped, lvm.RAID1, lvm.RAID10} {
+		t.Run(string(layout), func(t *testing.T) {
+			group(t, "con-vg", "4m", disks(t)...)
+			vg, err := client.VG(t.Context(), "con-vg")
+			if err != nil {
+				t.Fatal(err)
+			}
+			// The largest that fits, and one step more.
+			var fits, not lvm.Sizing
+			for payload := int64(4 << 20); ; payload += 4 << 20 {
+				sizing, err := lvm.Size(lvm.SizeRequest{Payload: payload, VG: vg, Type: layout})
+				if err != nil {
+					not = sizing
+					break
+				}
+				fits = sizing
+			}
+			_, err = client.Create(t.Context(), lvm.Spec{VG: "con-vg", Name: "not", Size: not.Size, Type: layout})
+			if _, ok := err.(*lvm.NoSpaceError); !ok {
+				t.Errorf("%d bytes: %v", not.Size, err)
+			}
+			if fits.Size == 0 {
+				return // four images on two disks never fit
+			}
+			if _, err := client.Create(t.Context(), lvm.Spec{VG: "con-vg", Name: "fits", Size: fits.Size, Type: layout}); err != nil {
+				t.Errorf("%d bytes: %v", fits.Size, err)
+			}
+		})
+	}
+}
+
+func TestARealThinVolumeTakesFromItsPool(t *testing.T) {
+	client := lvm.New(command.Local{})
+	group(t, "con-vg", "4m", disks(t)...)
+	sh(t, "lvcreate", "--yes", "--type", "thin-pool", "--name", "pool", "--size", "100m", "con-vg")
+	pool, err := client.LV(t.Context(), "con-vg", "pool")
+	if err != nil || pool.Type != "thin-pool" {
+		t.Fatalf("pool %+v, %v", pool, err)
+	}
+	vg, err := client.VG(t.Context(), "con-vg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sizing, err := lvm.Size(lvm.SizeRequest{Payload: 60 << 20, Header: 16 << 20, VG: vg, Type: lvm.Thin, Pool: pool})
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := client.Create(t.Context(), lvm.Spec{VG: "con-vg", Name: "thin", Size: sizing.Size, Type: lvm.Thin, ThinPool: "pool", Tags: []string{"x"}})
+	if err != nil || made.Pool != "pool" || made.Type != "thin" || made.Size != sizing.Size {
+		t.Fatalf("made %+v, %v", made, err)
+	}
+	sh(t, "dd", "if=/dev/urandom", "of="+made.Path, "bs=1M", "count=50", "conv=fsync")
+	if pool, err = client.LV(t.Context(), "con-vg", "pool"); err != nil || pool.DataPercent < 49 || pool.DataPercent > 51 {
+		t.Errorf("the pool is full to %v percent, %v", pool.DataPercent, err)
+	}
+	if _, err := lvm.Size(lvm.SizeRequest{Payload: 60 << 20, VG: vg, Type: lvm.Thin, Pool: pool}); err == nil {
+		t.Error("60 MiB fit in what is left of 100 after 50")
+	}
+	if err := client.Remove(t.Context(), "con-vg", "thin", "x"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestARealOpenVolumeIsNotRemoved(t *testing.T) {
+	client := lvm.New(command.Local{})
+	group(t, "con-vg", "4m", disks(t)...)
+	made, err := client.Create(t.Context(), lvm.Spec{VG: "con-vg", Name: "a", Size: 8 << 20, Tags: []string{"x"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(made.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if volume, err := client.LV(t.Context(), "con-vg", "a"); err != nil || !volume.Open {
+		t.Errorf("listed %+v, %v", volume, err)
+	}
+	err = client.Remove(t.Context(), "con-vg", "a", "x")
+	if _, ok := err.(*lvm.InUseError); !ok {
+		t.Errorf("removed: %v", err)
+	}
+	f.Close()
+	if err := client.Remove(t.Context(), "con-vg", "a", "x"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestARealGuestsGroupIsTakenDownAndOneOfTheSameNameIsNot(t *testing.T) {
+	client := lvm.New(command.Local{})
+	both := disks(t)
+	group(t, "con-vg", "4m", both[0])
+	sh(t, "lvcreate", "--yes", "--name", "hosts", "--size", "8m", "con-vg")
+	sh(t, "lvcreate", "--yes", "--name", "disk", "--size", "64m", "con-vg")
+
+	// A plain device-mapper device is as good a payload as a crypt one: the
+	// host's LVM looks into it.
+	sh(t, "dmsetup", "create", "con_payload", "--table", "0 131072 linear "+both[1]+" 2048")
+	t.Cleanup(func() { sh(t, "dmsetup", "remove", "--retry", "con_payload") })
+	sh(t, "vgcreate", "--yes", "-ff", "con-guest", "/dev/mapper/con_payload")
+	sh(t, "lvcreate", "--yes", "--name", "root", "--size", "8m", "con-guest")
+	sh(t, "vgrename", "con-guest", "con-other")
+
+	on, err := client.On(t.Context(), "/dev/mapper/con_payload")
+	if err != nil || len(on) != 1 || on[0].Name != "con-other" {
+		t.Fatalf("on it: %+v, %v", on, err)
+	}
+	done, err := client.Deactivate(t.Context(), "/dev/mapper/con_payload")
+	if err != nil || !slices.Equal(done, []string{"con-other"}) {
+		t.Errorf("deactivated %q, %v", done, err)
+	}
+	if done, err := client.Deactivate(t.Context(), "/dev/mapper/con_payload"); err != nil || len(done) != 0 {
+		t.Errorf("deactivated again %q, %v", done, err)
+	}
+	volumes, err := client.LVs(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range volumes {
+		if v.Active != (v.VG == "con-vg") {
+			t.Errorf("%s/%s: active %v", v.VG, v.Name, v.Active)
+		}
+	}
+	sh(t, "vgremove", "--yes", "-ff", "con-other")
+	for _, path := range []string{"/dev/con-vg/hosts", "/dev/mapper/con--vg-hosts", strings.TrimSpace(sh(t, "readlink", "-f", "/dev/con-vg/hosts"))} {
+		if v, err := client.LVByPath(t.Context(), path); err != nil || v.Name != "hosts" {
+			t.Errorf("by %s: %+v, %v", path, v, err)
+		}
+	}
+}
