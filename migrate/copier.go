@@ -2,6 +2,9 @@ package migrate
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
+	"os"
 
 	"github.com/vmmigrate/vmmigrate/blockcopy"
 )
@@ -90,6 +93,23 @@ func (BlockCopier) Copy(ctx context.Context, r CopyRequest) (CopyResult, error) 
 		remarked.Remarks = append(remarked.Remarks, r.Source+" was read through the page cache: its filesystem has no direct I/O")
 	}
 	return remarked, err
+}
+
+// SourceDigest implements Copier. What lies between the source's end and the
+// payload's is zeros.
+func (BlockCopier) SourceDigest(_ context.Context, source string, size, payload, chunk int64) (blockcopy.Digest, error) {
+	file, err := os.Open(source)
+	if err != nil {
+		return blockcopy.Digest{}, err
+	}
+	defer file.Close() // it was only read
+	offset := chunk * blockcopy.ChunkSize
+	content := make([]byte, min(blockcopy.ChunkSize, payload-offset))
+	read := content[:max(0, min(int64(len(content)), size-offset))]
+	if _, err := file.ReadAt(read, offset); err != nil {
+		return blockcopy.Digest{}, fmt.Errorf("read the source again: %w", err)
+	}
+	return sha256.Sum256(content), nil
 }
 
 // Verify implements Copier.

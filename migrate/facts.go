@@ -110,7 +110,7 @@ func (e *Env) gatherDomain(ctx context.Context, domain hypervisor.Domain, lvByID
 	}
 	d.Raw = raw
 	if d.XML, d.Err = domainxml.Parse(raw); d.Err != nil {
-		return d, nil //nolint:nilerr // one domain that can't be read must not hide the others
+		return d, nil // one domain that can't be read must not hide the others
 	}
 	if d.Files, err = e.firmwareFiles(ctx, domain.UUID, d.XML); err != nil {
 		return d, err

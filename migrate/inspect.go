@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -28,6 +29,11 @@ type DeviceFacts struct {
 	ModTime time.Time
 	// TableEnd is how many bytes its partition table claims, 0 without one.
 	TableEnd int64
+	// Writes is how many sectors of 512 bytes the kernel has written to the
+	// device since it came to be, or -1 for a regular file; Boot names the
+	// running kernel's boot, beyond which that count means nothing.
+	Writes int64
+	Boot   string
 	// Busy is true when the kernel itself holds the device: it is mounted,
 	// or lies under another mapping.
 	Busy bool
@@ -41,7 +47,7 @@ var _ Devices = Host{}
 // Inspect implements Devices. The error is fs.ErrNotExist, or what open(2) or
 // the size said.
 func (Host) Inspect(_ context.Context, path string) (DeviceFacts, error) {
-	facts := DeviceFacts{Path: path, LogicalBlock: 512}
+	facts := DeviceFacts{Path: path, LogicalBlock: 512, Writes: -1}
 	resolved, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return facts, err
@@ -70,6 +76,7 @@ func (Host) Inspect(_ context.Context, path string) (DeviceFacts, error) {
 			facts.LogicalBlock = int64(block)
 		}
 		facts.Busy = isBusy(resolved)
+		facts.Writes, facts.Boot = writes(stat.Rdev)
 	case unix.S_IFREG:
 		facts.ID = fmt.Sprintf("file %d:%d %d", unix.Major(stat.Dev), unix.Minor(stat.Dev), stat.Ino)
 		facts.Size = stat.Size
@@ -104,6 +111,26 @@ func (Host) MapperNames(context.Context) ([]string, error) {
 
 // Exists implements Devices.
 func (Host) Exists(_ context.Context, path string) (bool, error) { return exists(path) }
+
+// writes reads a device's count of written sectors, the seventh field of its
+// statistics (kernel, Documentation/block/stat.rst), and the boot's id. The
+// count is -1 where the kernel keeps none.
+func writes(device uint64) (sectors int64, boot string) {
+	stat, err := os.ReadFile(fmt.Sprintf("/sys/dev/block/%d:%d/stat", unix.Major(device), unix.Minor(device)))
+	fields := strings.Fields(string(stat))
+	if err != nil || len(fields) < 7 {
+		return -1, ""
+	}
+	sectors, err = strconv.ParseInt(fields[6], 10, 64)
+	if err != nil {
+		return -1, ""
+	}
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return -1, ""
+	}
+	return sectors, strings.TrimSpace(string(id))
+}
 
 // isBusy tries an exclusive open, which the kernel refuses for a block device
 // that it uses itself (open(2), O_EXCL).

@@ -76,6 +76,10 @@ type SourcePlan struct {
 	Size   int64  `json:"size"`
 	// ModTime is a regular file's, to tell that it changed meanwhile.
 	ModTime time.Time `json:"mod_time,omitzero"`
+	// Writes and Boot are a device's count of written sectors in a boot of
+	// this host, to tell the same; Writes is -1 where there is no count.
+	Writes int64  `json:"writes"`
+	Boot   string `json:"boot,omitempty"`
 }
 
 // VolumePlan is the logical volume to be made.
@@ -255,7 +259,7 @@ func (d *Decider) addDisk(plan *Plan, disk domainxml.Disk, facts DiskFacts) {
 	mapper := luks.MapperName("cr_" + plan.VM + "_" + disk.Target)
 	plan.Disks = append(plan.Disks, DiskPlan{
 		Target:   disk.Target,
-		Source:   SourcePlan{Path: facts.Path, Format: "raw", Block: facts.Block, Size: facts.Size, ModTime: facts.ModTime},
+		Source:   SourcePlan{Path: facts.Path, Format: "raw", Block: facts.Block, Size: facts.Size, ModTime: facts.ModTime, Writes: facts.Writes, Boot: facts.Boot},
 		Payload:  payload,
 		LUKSUUID: luksUUID.String(),
 		Header:   luks.HeaderSize(plan.Options.LUKS.Type),

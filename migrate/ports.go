@@ -55,6 +55,9 @@ type Hypervisor interface {
 	Define(ctx context.Context, xml []byte) (hypervisor.Domain, error)
 	Undefine(ctx context.Context, uuid string) error
 	Start(ctx context.Context, uuid string) error
+	// Events announces what happens to domains until ctx ends or the
+	// connection is lost, which closes the channel.
+	Events(ctx context.Context) (<-chan hypervisor.Event, error)
 	VolumePath(ctx context.Context, pool, volume string) (string, error)
 }
 
@@ -69,6 +72,9 @@ type Devices interface {
 type Copier interface {
 	Copy(ctx context.Context, request CopyRequest) (CopyResult, error)
 	Verify(ctx context.Context, request VerifyRequest) (blockcopy.Result, error)
+	// SourceDigest reads one chunk of a source again: the digest of what the
+	// payload has to hold there.
+	SourceDigest(ctx context.Context, source string, size, payload, chunk int64) (blockcopy.Digest, error)
 }
 
 // Keyring gives the key of a VM's volumes when a step first needs it. The

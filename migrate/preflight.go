@@ -21,6 +21,11 @@ func (e *Env) preflight(ctx context.Context, plan *Plan, job *Job) error {
 		if err := e.sourceUnchanged(ctx, &plan.Disks[i]); err != nil {
 			return err
 		}
+		if job != nil {
+			if err := job.sourceStillCopied(ctx, &plan.Disks[i]); err != nil {
+				return err
+			}
+		}
 	}
 	if job == nil {
 		if err := e.unclaimed(ctx, plan); err != nil {
@@ -80,6 +85,15 @@ func (e *Env) sourceUnchanged(ctx context.Context, disk *DiskPlan) error {
 	}
 	if facts.Block != disk.Source.Block {
 		return changed("it is no longer the same kind of file")
+	}
+	if facts.Writes >= 0 && disk.Source.Writes >= 0 {
+		before := disk.Source.Writes
+		if facts.Boot != disk.Source.Boot || facts.Writes < before {
+			before = 0 // counted anew since a boot, or since the volume was activated again
+		}
+		if facts.Writes > before {
+			return changed("the kernel has written %d sectors to it since", facts.Writes-before)
+		}
 	}
 	if !facts.ModTime.Equal(disk.Source.ModTime) {
 		return changed("it was written at %s", facts.ModTime.Format("2006-01-02 15:04:05 MST"))

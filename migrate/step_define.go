@@ -61,6 +61,9 @@ func (define) Do(ctx context.Context, job *Job, _ *DiskPlan) error {
 	if err := job.atRest(ctx, job.Plan); err != nil {
 		return err
 	}
+	if err := job.sourcesAtRest(ctx); err != nil {
+		return err
+	}
 	for i := range job.Plan.Disks {
 		if err := job.sourceUnchanged(ctx, &job.Plan.Disks[i]); err != nil {
 			return err
