@@ -76,6 +76,11 @@ func (BlockCopier) Copy(ctx context.Context, r CopyRequest) (CopyResult, error) 
 		return CopyResult{}, err
 	}
 	defer source.Close() // it was only read
+	claim, err := claimSource(r.Source)
+	if err != nil {
+		return CopyResult{}, err
+	}
+	defer claim.Close() // it was only held
 	target, err := blockcopy.OpenTarget(r.Target, r.Payload)
 	if err != nil {
 		return CopyResult{}, err
@@ -93,6 +98,20 @@ func (BlockCopier) Copy(ctx context.Context, r CopyRequest) (CopyResult, error) 
 		remarked.Remarks = append(remarked.Remarks, r.Source+" was read through the page cache: its filesystem has no direct I/O")
 	}
 	return remarked, err
+}
+
+// claimSource opens a source so that, if it is a block device, this host can
+// neither mount nor map it for as long (open(2), O_EXCL). Of a file the flag
+// means nothing.
+func claimSource(path string) (*os.File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode()&os.ModeDevice == 0 {
+		return os.Open(path)
+	}
+	return os.OpenFile(path, os.O_RDONLY|os.O_EXCL, 0)
 }
 
 // SourceDigest implements Copier. What lies between the source's end and the

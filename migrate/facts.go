@@ -17,9 +17,18 @@ type Facts struct {
 	LVs     []lvm.LV
 	// Mappers are the names of all device-mapper devices.
 	Mappers []string
+	// GuestsShielded is true when udev keeps this host's LVM away from what
+	// lies inside the payloads.
+	GuestsShielded bool
 	// Jobs are the jobs in the state directory.
 	Jobs []JobInfo
 }
+
+// ruleName is the udev rule in packaging/udev that shields guests, and
+// ruleFolders are where udev takes rules from (udev(7)).
+const ruleName = "57-vmmigrate.rules"
+
+var ruleFolders = [...]string{"/etc/udev/rules.d", "/run/udev/rules.d", "/usr/lib/udev/rules.d", "/lib/udev/rules.d"}
 
 // DomainFacts is one domain as it was found.
 type DomainFacts struct {
@@ -76,6 +85,13 @@ func (e *Env) Gather(ctx context.Context) (*Facts, error) {
 	}
 	if facts.Jobs, err = e.Store.Jobs(); err != nil {
 		return nil, err
+	}
+	for _, folder := range ruleFolders {
+		there, err := e.Devices.Exists(ctx, folder+"/"+ruleName)
+		if err != nil {
+			return nil, err
+		}
+		facts.GuestsShielded = facts.GuestsShielded || there
 	}
 	lvByID := make(map[string]*lvm.LV)
 	for i := range facts.LVs {

@@ -34,6 +34,9 @@ type DeviceFacts struct {
 	// running kernel's boot, beyond which that count means nothing.
 	Writes int64
 	Boot   string
+	// PhysicalVolume is true when the disk as a whole is an LVM physical
+	// volume, as a guest's data disk may be.
+	PhysicalVolume bool
 	// Busy is true when the kernel itself holds the device: it is mounted,
 	// or lies under another mapping.
 	Busy bool
@@ -84,6 +87,7 @@ func (Host) Inspect(_ context.Context, path string) (DeviceFacts, error) {
 	default:
 		return facts, &os.PathError{Op: "open", Path: resolved, Err: errors.New("is neither a block device nor a regular file")}
 	}
+	facts.PhysicalVolume = isPhysicalVolume(file)
 	facts.TableEnd = tableEnd(file, facts.LogicalBlock)
 	return facts, nil
 }

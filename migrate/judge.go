@@ -159,6 +159,10 @@ func (d *Decider) warn(plan *Plan, vm *DomainFacts) {
 		plan.warn(WarnAutostart, "", "", "the VM starts with the host; the clone will not, since its disks are locked after a boot")
 	}
 	for _, disk := range plan.Disks {
+		if vm.Disks[disk.Target].PhysicalVolume && !d.Facts.GuestsShielded {
+			plan.warn(WarnGuestVG, disk.Target, "install packaging/udev/57-vmmigrate.rules in /etc/udev/rules.d",
+				"%s is a physical volume of the guest's own LVM, which this host's LVM will see, and may activate, while the disk is open", disk.Target)
+		}
 		if disk.Payload != disk.Source.Size {
 			plan.warn(WarnSourceSmall, disk.Target, "", "the source of %s is no multiple of %d bytes: the payload is %d bytes longer, and the guest is shown the exact size",
 				disk.Target, payloadUnit, disk.Payload-disk.Source.Size)

@@ -3,7 +3,22 @@ package migrate
 import (
 	"encoding/binary"
 	"io"
+	"slices"
 )
+
+// isPhysicalVolume looks for LVM's label, which is in one of the first four
+// sectors: it begins with "LABELONE" and says "LVM2 001" at offset 24 (lvm2,
+// lib/label/label.h).
+func isPhysicalVolume(disk io.ReaderAt) bool {
+	sectors := make([]byte, 4*512)
+	n, _ := disk.ReadAt(sectors, 0) // a shorter disk has fewer of them
+	for label := range slices.Chunk(sectors[:n], 512) {
+		if len(label) >= 32 && string(label[:8]) == "LABELONE" && string(label[24:32]) == "LVM2 001" {
+			return true
+		}
+	}
+	return false
+}
 
 // tableEnd returns how many bytes of a disk its partition table claims, or 0
 // if it has none. A disk that is shorter than that has lost its end: copying it
