@@ -20,10 +20,15 @@ const (
 // RootVolume is the name of the first disk's logical volume.
 const RootVolume = "lvimap_hd0"
 
+// Placed returns the domain imap as Install defines it.
+func Placed(vg string) Spec {
+	return Spec{Name: Name, Root: "/dev/" + vg + "/" + RootVolume, Data: DataPath, ISO: ISOPath, MAC: MAC}
+}
+
 // Install creates the guest's volume in the host's volume group vg, copies the
 // images onto the host and defines the domain imap. It returns what it defined.
 func Install(ctx context.Context, h *testhost.Host, images Images, vg string) (Spec, error) {
-	spec := Spec{Name: Name, Root: "/dev/" + vg + "/" + RootVolume, Data: DataPath, ISO: ISOPath, MAC: MAC}
+	spec := Placed(vg)
 	if _, err := h.Shell(ctx, `lvcreate -q --yes --wipesignatures y -L "$1"b -n "$2" "$3"`, fmt.Sprint(rootSize), RootVolume, vg); err != nil {
 		return Spec{}, err
 	}

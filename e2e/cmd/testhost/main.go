@@ -1,6 +1,5 @@
-// Command testhost puts a person inside a test host.
-//
-//	testhost run -- CMD ARG...   runs one command on a fresh host
+// Command testhost puts a person, or one command, inside a test host. Its
+// usage says how; README.md's `make shell-testhost` and `make demo` run it.
 package main
 
 import (
@@ -8,16 +7,22 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
 
+	"github.com/vmmigrate/vmmigrate/e2e/scenario"
 	"github.com/vmmigrate/vmmigrate/e2e/testhost"
 )
 
 const usage = `usage:
-  testhost run [-memory MIB] [-disk MIB] [-libvirt] [-persist FILE] [-quiet] [--] CMD ARG...
-      runs CMD on a fresh host whose disk, /dev/ubda, is filled with noise
+  testhost shell
+      a shell on a host with the volume group vg0, libvirtd, the guest imap and
+      vmmigrate; all of it is gone when the shell ends
+  testhost run [-guest] [-libvirt] [-disk MIB] [-memory MIB] [-persist FILE] [-quiet] [--] CMD ARG...
+      one command on a fresh host whose disk, /dev/ubda, is filled with noise;
+      with -guest, on the same host as shell
 `
 
 func main() {
@@ -27,7 +32,9 @@ func main() {
 	var exit *testhost.ExitError
 	switch {
 	case errors.As(err, &exit) && exit.ExitCode > 0:
-		os.Exit(exit.ExitCode)
+		os.Exit(exit.ExitCode) // what it printed, the person has seen
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Print(usage)
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "testhost:", err)
 		os.Exit(1)
@@ -36,36 +43,54 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		args = []string{"help"}
+		return flag.ErrHelp
 	}
 	switch args[0] {
 	case "run":
 		return runCommand(ctx, args[1:])
+	case "shell":
+		return shell(ctx)
+	case "help", "-h", "-help", "--help":
+		return flag.ErrHelp
 	default:
-		fmt.Fprint(os.Stderr, usage)
-		return fmt.Errorf("no such command: %s", args[0])
+		return fmt.Errorf("no such command: %q\n%s", args[0], usage)
 	}
 }
 
 func runCommand(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("run", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
 	memory := flags.Int64("memory", 2048, "the host's memory, in MiB")
 	disk := flags.Int64("disk", 1024, "the size of /dev/ubda, in MiB")
+	withGuest := flags.Bool("guest", false, "set the whole stage")
 	libvirt := flags.Bool("libvirt", false, "start libvirtd")
 	persist := flags.String("persist", "", "the file of a disk that keeps /var/lib/vmmigrate and libvirt's domains")
 	quiet := flags.Bool("quiet", false, "don't tell what is done")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	options := testhost.Options{
-		Memory:  *memory << 20,
-		Disks:   []testhost.Disk{{Size: *disk << 20, Noise: true}},
-		Persist: *persist, Libvirt: *libvirt,
+	if flags.NArg() == 0 {
+		return errors.New("run: no command was given")
 	}
+	var log io.Writer
 	if !*quiet {
-		options.Log = os.Stderr
+		log = os.Stderr
 	}
-	h, err := testhost.Start(ctx, options)
+
+	var h *testhost.Host
+	var err error
+	if *withGuest {
+		var stage *scenario.Stage
+		if stage, err = scenario.Set(ctx, scenario.Options{DiskSize: *disk << 20, Log: log}); err == nil {
+			h = stage.Host
+		}
+	} else {
+		h, err = testhost.Start(ctx, testhost.Options{
+			Memory:  *memory << 20,
+			Disks:   []testhost.Disk{{Size: *disk << 20, Noise: true}},
+			Persist: *persist, Libvirt: *libvirt, Log: log,
+		})
+	}
 	if err != nil {
 		return err
 	}
