@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -66,8 +67,22 @@ func (d *Decider) chooseVG(plan *Plan, disk *DiskPlan, facts DiskFacts, own stri
 	return nil
 }
 
+// size is the volume's size. A *lvm.NoSpaceError comes with the size filled in.
 func (d *Decider) size(plan *Plan, disk *DiskPlan, vg *lvm.VG) (lvm.Sizing, error) {
-	return lvm.Size(lvm.SizeRequest{Payload: disk.Payload, Header: disk.Header, VG: *vg, Type: volumeType(plan.Options)})
+	request := lvm.SizeRequest{Payload: disk.Payload, Header: disk.Header, VG: *vg, Type: volumeType(plan.Options)}
+	if pool := d.pool(plan, vg); pool != nil {
+		request.Pool = *pool
+	}
+	return lvm.Size(request)
+}
+
+// pool is the thin pool that was asked for, nil where there is none.
+func (d *Decider) pool(plan *Plan, vg *lvm.VG) *lvm.LV {
+	pool := d.Facts.lv(vg.Name, plan.Options.ThinPool)
+	if plan.Options.ThinPool == "" || pool == nil || pool.Type != "thin-pool" {
+		return nil
+	}
+	return pool
 }
 
 // fit sizes the volume, names it and takes its room from the group.
@@ -77,7 +92,8 @@ func (d *Decider) fit(plan *Plan, disk *DiskPlan, vg *lvm.VG) {
 		return
 	}
 	sizing, err := d.size(plan, disk, vg)
-	if err != nil {
+	var full *lvm.NoSpaceError
+	if err != nil && !errors.As(err, &full) {
 		plan.block(VGUnusable, disk.Target, "", "no volume for %s can be made in %s: %v", disk.Target, vg.Name, err)
 		return
 	}
@@ -89,18 +105,32 @@ func (d *Decider) fit(plan *Plan, disk *DiskPlan, vg *lvm.VG) {
 	disk.Offset = sizing.Slack
 
 	if plan.Options.ThinPool != "" {
-		pool := d.Facts.lv(vg.Name, plan.Options.ThinPool)
-		if pool == nil || pool.Type != "thin-pool" {
-			plan.block(PoolMissing, disk.Target, "", "there is no thin pool %s/%s", vg.Name, plan.Options.ThinPool)
-		}
+		d.fitPool(plan, disk, vg)
 		return
 	}
-	free := vg.FreeExtents - d.Taken[vg.Name]
-	if sizing.Extents > free {
-		plan.block(VGFull, disk.Target, "grow it with vgextend, or choose another with --vg", "%v%s",
-			&lvm.NoSpaceError{VG: vg.Name, Need: sizing.Extents * vg.ExtentSize, Free: max(0, free) * vg.ExtentSize}, d.claimed(vg.Name))
+	if free := vg.FreeExtents - d.Taken[vg.Name]; full == nil && sizing.Extents > free {
+		full = &lvm.NoSpaceError{VG: vg.Name, Need: sizing.Extents * vg.ExtentSize, Free: max(0, free) * vg.ExtentSize}
+	}
+	if full != nil {
+		plan.block(VGFull, disk.Target, "grow it with vgextend, or choose another with --vg", "%v%s", full, d.claimed(vg.Name))
 	}
 	d.Taken[vg.Name] += sizing.Extents
+}
+
+// fitPool takes the volume's room from its thin pool. What a pool has given
+// away is counted in bytes, under the pool's own name.
+func (d *Decider) fitPool(plan *Plan, disk *DiskPlan, vg *lvm.VG) {
+	pool := d.pool(plan, vg)
+	if pool == nil {
+		plan.block(PoolMissing, disk.Target, "", "there is no thin pool %s/%s", vg.Name, plan.Options.ThinPool)
+		return
+	}
+	name := vg.Name + "/" + pool.Name
+	d.Taken[name] += disk.Volume.Size
+	_, err := lvm.Size(lvm.SizeRequest{Payload: d.Taken[name], VG: *vg, Type: lvm.Thin, Pool: *pool})
+	if err != nil {
+		plan.block(VGFull, disk.Target, "grow the pool with lvextend, or choose another with --thin-pool", "%v", err)
+	}
 }
 
 // claimed explains why a group has less room than vgs says.

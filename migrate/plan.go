@@ -116,8 +116,9 @@ func (p *Plan) Bytes() int64 {
 	return sum
 }
 
-// Budget counts the extents that the plans of one command would take, so that
-// a batch is held against a group's room as a whole.
+// Budget counts the extents of each group, and the bytes of each thin pool (as
+// "group/pool"), that the plans of one command would take, so that a batch is
+// held against the room as a whole.
 type Budget map[string]int64
 
 // Decider makes plans from facts. It touches nothing: what it decides follows
