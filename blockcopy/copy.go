@@ -142,9 +142,8 @@ func (c *copier) run(ctx context.Context) (Result, error) {
 	stop := c.watch(working, cancel)
 
 	asked := tuning{c.job.Workers, c.job.BlockSize}
-	list := plans(asked, c.job.ChunkSize, c.align, c.job.MaxRate)
-	worth := c.job.PayloadSize-c.chunks.DoneBytes() >= tuneWorth
-	chosen, err := tuned(working, list, c.meter, worth, c.crew)
+	list := plans(!c.job.NoDigest, asked, c.job.ChunkSize, c.align, c.job.MaxRate)
+	chosen, err := tuned(working, list, c.meter, c.crew)
 	stop()
 	// The caller's context may have ended; the last checkpoint is what it
 	// waits for.

@@ -23,7 +23,8 @@ type disk struct {
 	flushes int
 	reads   int
 	log     []span
-	// readFails and writeFails are asked before each I/O.
+	// readFails and writeFails are asked before each I/O. No hook is called
+	// with mu held: some sleep.
 	readFails  func(offset, length int64) error
 	writeFails func(offset, length int64) error
 	syncFails  func() error
@@ -50,14 +51,14 @@ func (d *disk) Size() int64  { return int64(len(d.data)) }
 func (d *disk) Align() int   { return d.align }
 
 func (d *disk) ReadAt(p []byte, offset int64) (int, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.reads++
 	if d.readFails != nil {
 		if err := d.readFails(offset, int64(len(p))); err != nil {
 			return 0, err
 		}
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.reads++
 	if offset >= int64(len(d.data)) {
 		return 0, io.EOF
 	}
@@ -72,8 +73,6 @@ func (d *disk) ReadAt(p []byte, offset int64) (int, error) {
 }
 
 func (d *disk) WriteAt(p []byte, offset int64) (int, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if offset < 0 || offset+int64(len(p)) > int64(len(d.data)) {
 		return 0, fmt.Errorf("write of %d bytes at %d goes beyond %d", len(p), offset, len(d.data))
 	}
@@ -90,6 +89,8 @@ func (d *disk) WriteAt(p []byte, offset int64) (int, error) {
 }
 
 func (d *disk) put(p []byte, offset int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	copy(d.data[offset:], p)
 	for i := range p {
 		d.written[offset+int64(i)]++
@@ -104,13 +105,13 @@ func (d *disk) Sync() error {
 	if d.onSync != nil {
 		d.onSync()
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if d.syncFails != nil {
 		if err := d.syncFails(); err != nil {
 			return err
 		}
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	// Only what was written before the flush began is safe: what comes
 	// during it may be lost.
 	d.durable = now
@@ -122,8 +123,6 @@ func (d *disk) ZeroAt(offset, length int64) error {
 	if d.zeroOut == nil {
 		return errors.ErrUnsupported
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	return d.zeroOut(d, offset, length)
 }
 

@@ -167,8 +167,8 @@ func (v *verifier) run(ctx context.Context) (Result, error) {
 		}
 	}
 	stop := every(meterInterval, func() { v.report(time.Now()) })
-	list := plans(tuning{v.job.Workers, v.job.BlockSize}, v.job.ChunkSize, v.align, v.job.MaxRate)
-	chosen, err := tuned(ctx, list, v.meter, v.job.PayloadSize >= tuneWorth, v.crew)
+	list := plans(true, tuning{v.job.Workers, v.job.BlockSize}, v.job.ChunkSize, v.align, v.job.MaxRate)
+	chosen, err := tuned(ctx, list, v.meter, v.crew)
 	stop()
 	now := time.Now()
 	v.meter.finish(now)
