@@ -29,7 +29,8 @@ func harmless(c Change, n *node, attribute string) string {
 		n.key == "source" && attribute == "portid",
 		n.key == "target" && (attribute == "state" && parent.key == "channel" || attribute == "tray" && c.Old == "closed"),
 		n.key == "cid" && attribute == "address" && n.value("auto") == "yes",
-		n.key == "console" && attribute == "tty":
+		n.key == "console" && attribute == "tty",
+		n.key == "source" && attribute == "path" && strings.HasPrefix(c.Old, "/dev/pts/"):
 		return "it belongs to one run of the domain"
 	case n.key == "graphics" && (attribute == "port" || attribute == "tlsPort") && (c.Old == "-1" || n.value("autoport") == "yes"):
 		return "the port is chosen at each start"
@@ -54,6 +55,8 @@ func rewritten(c Change, n *node, attribute string) string {
 		return "it is the same set of numbers"
 	case strings.EqualFold(c.Old, c.New) && (n.key == "uuid" || n.key == "mac" || n.key == "entry" || attribute == "wwn"):
 		return "it is the same in lower case"
+	case n.key == "target" && attribute == "port" && n.parent.key == "console":
+		return "libvirt numbers consoles itself"
 	case n.key == "uuid" && sameUUID(c.Old, c.New), n.key == "entry" && sameUUID(c.Old, c.New):
 		return "it is the same UUID"
 	case n.key == "type" && attribute == "machine" && (strings.HasPrefix(c.New, c.Old+"-") || strings.HasPrefix(c.New, "pc-"+c.Old+"-")):
@@ -72,6 +75,8 @@ func droppedElement(n *node) string {
 		return "it says that there is no further image, which libvirt finds out at each start"
 	case n.key == "target" && n.parent.key == "interface" && len(n.attrs) == 1 && madeUp(n.value("dev")):
 		return "libvirt makes the host-side device up at each start"
+	case n.key == "source" && strings.HasPrefix(n.value("path"), "/dev/pts/"):
+		return "it belongs to one run of the domain"
 	case n.key == "protocol" && n.value("type") == "raw":
 		return "it is the default"
 	case n.key == "source" && n.parent.key == "channel" && (channelDefault(n.value("path")) || len(n.attrs) == 1 && n.value("mode") == "bind"):

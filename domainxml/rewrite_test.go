@@ -100,7 +100,6 @@ func moveAll(d *Domain) Edit {
 	return edit
 }
 
-
 func TestAnEmptyEditChangesNoByte(t *testing.T) {
 	for _, name := range []string{"imap.xml", "odd.xml"} {
 		text := sample(t, name)
