@@ -120,6 +120,9 @@ func warnings() []claim {
 			s.define(0, "", rawDisk("vda", "/dev/vg0/imap", "")+softTPM)
 			s.vm().Files["/var/lib/libvirt/swtpm/"+imapUUID] = true
 		}},
+		{code: WarnGuestVG, when: "the disk is a physical volume of the guest's", given: func(s *situation) {
+			s.disk("vda", func(d *DiskFacts) { d.PhysicalVolume = true })
+		}},
 		{code: WarnSourceSmall, when: "the source is no multiple of 4096", given: func(s *situation) { s.disk("vda", func(d *DiskFacts) { d.Size -= 512 }) }},
 	}
 }
@@ -213,7 +216,7 @@ func TestEachWarningIsMadeByItsSituationAlone(t *testing.T) {
 // undecided are the codes that no decision makes; what is not decided from
 // facts is no claim about a plan.
 func undecided() map[string]bool {
-	return map[string]bool{"BlockJob": true, "LibvirtRefused": true, "ToolMissing": true, "WarnGuestVG": true}
+	return map[string]bool{"BlockJob": true, "LibvirtRefused": true, "ToolMissing": true}
 }
 
 func TestEveryCodeHasAClaim(t *testing.T) {
