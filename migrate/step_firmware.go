@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 )
 
@@ -21,7 +22,7 @@ func (firmware) Name() StepName { return Firmware }
 
 // Check goes by the record: a half-written copy looks like a whole one.
 func (firmware) Check(_ context.Context, job *Job, _ *DiskPlan) (Standing, error) {
-	if !job.done[stepKey{step: Firmware}] {
+	if !job.isDone(stepKey{step: Firmware}) {
 		return Absent, nil
 	}
 	for _, file := range job.Plan.Firmware.Files {
@@ -34,15 +35,20 @@ func (firmware) Check(_ context.Context, job *Job, _ *DiskPlan) (Standing, error
 }
 
 func (f firmware) Do(ctx context.Context, job *Job, _ *DiskPlan) error {
+	if len(job.Plan.Firmware.Files) == 0 {
+		return nil
+	}
 	for _, file := range job.Plan.Firmware.Files {
 		if err := f.refuseForeign(job, file); err != nil {
 			return err
 		}
-		// The note comes first, so that what stands there from now on is
-		// known to be the job's.
-		if err := job.note(Firmware, nil, job.Plan.Firmware.Files); err != nil {
-			return err
-		}
+	}
+	// The note comes before the first copy and after the last look, so that
+	// what stands there from now on is known to be the job's.
+	if err := job.note(Firmware, nil, job.Plan.Firmware.Files); err != nil {
+		return err
+	}
+	for _, file := range job.Plan.Firmware.Files {
 		if err := removeState(file.To); err != nil {
 			return err
 		}
@@ -87,6 +93,11 @@ func removeState(path string) error {
 // copyState copies a file, or a folder of files, with owners and modes, and
 // returns when it is on disk. Anything but files and folders is refused.
 func copyState(ctx context.Context, from, to string) error {
+	type folder struct {
+		path string
+		info fs.FileInfo
+	}
+	var folders []folder
 	err := filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -105,9 +116,8 @@ func copyState(ctx context.Context, from, to string) error {
 		target := filepath.Join(to, relative)
 		switch {
 		case info.IsDir():
-			if err := os.Mkdir(target, 0o700); err != nil {
-				return err
-			}
+			folders = append(folders, folder{target, info})
+			return os.Mkdir(target, 0o700)
 		case info.Mode().IsRegular():
 			if err := copyFile(path, target); err != nil {
 				return err
@@ -121,6 +131,13 @@ func copyState(ctx context.Context, from, to string) error {
 	})
 	if err != nil {
 		return err
+	}
+	// A folder comes after what is in it: its mode may forbid to write there,
+	// and it is flushed with all its names.
+	for _, made := range slices.Backward(folders) {
+		if err := likeOriginal(made.path, made.info); err != nil {
+			return err
+		}
 	}
 	return syncPath(filepath.Dir(to))
 }
