@@ -84,7 +84,7 @@ func (e *Engine) Resume(ctx context.Context, id string) (*Summary, error) {
 		}
 	}
 	job.report(Event{Event: JobStarted, Total: job.Plan.Bytes(), Message: "resumed"})
-	if !job.done[stepKey{step: Define}] {
+	if !job.isDone(stepKey{step: Define}) {
 		job.report(Event{Event: StepStarted, Step: Preflight})
 		began := e.Env.Now()
 		if err := e.Env.preflight(ctx, job.Plan, job); err != nil {
@@ -129,23 +129,38 @@ func (e *Engine) finish(ctx context.Context, job *Job) (*Summary, error) {
 	if e.StopAfter == Preflight {
 		return nil, job.failed(act{step: preflightMark{}}, ErrStopAfter, Kept)
 	}
-	all := acts(job.Plan)
-	from, err := job.defined(ctx, all)
+	defined, err := job.defined(ctx)
 	if err != nil {
 		return nil, job.failed(act{step: define{}}, err, Kept)
 	}
-	for i, a := range all[from:] {
-		i += from
+	if !defined {
+		if err := e.prepare(ctx, job); err != nil {
+			return nil, err
+		}
+		if err := e.move(ctx, job); err != nil {
+			return nil, err
+		}
+	}
+	var last act
+	for _, a := range diskActs(vmSteps(job.Plan.Options), nil) {
+		last = a
+		if defined && a.step.Name() != Close {
+			continue
+		}
 		if err := e.forward(ctx, job, a); err != nil {
 			return nil, e.stopped(ctx, job, a, err)
 		}
-		last := i+1 == len(all) || all[i+1].step.Name() != a.step.Name()
-		if e.StopAfter == a.step.Name() && last && !later(all[i+1:], a.step.Name()) {
+		if e.StopAfter == a.step.Name() {
 			return nil, job.failed(a, ErrStopAfter, Kept)
 		}
 	}
+	return e.end(ctx, job, last)
+}
+
+// end records that the job is done and tells of it.
+func (e *Engine) end(ctx context.Context, job *Job, last act) (*Summary, error) {
 	if err := job.journal.Append(journal.End, "", "", nil); err != nil {
-		return nil, job.failed(all[len(all)-1], err, Kept)
+		return nil, job.failed(last, err, Kept)
 	}
 	summary, err := job.summary()
 	if err != nil {
@@ -153,38 +168,41 @@ func (e *Engine) finish(ctx context.Context, job *Job) (*Summary, error) {
 	}
 	if job.Plan.Options.Start {
 		if err := job.Hypervisor.Start(ctx, job.Plan.Clone.UUID); err != nil {
-			return nil, fmt.Errorf("the clone %q is defined and verified, but did not start: %w", job.Plan.Clone.Name, err)
+			return nil, &StartError{Clone: job.Plan.Clone.Name, Err: err}
 		}
 	}
 	job.report(Event{Event: JobDone, Duration: e.Env.Now().Sub(job.began), Summary: summary})
 	return summary, nil
 }
 
-// defined says from which act on to go: behind define when the clone was
-// recorded and still is there. What comes before it is settled by then, and may
-// have changed since through the clone: its disks locked, its guest at work.
-func (j *Job) defined(ctx context.Context, all []act) (from int, err error) {
-	if !j.done[stepKey{step: Define}] {
-		return 0, nil
-	}
-	if _, found, err := j.clone(ctx); err != nil || !found {
-		return 0, err
-	}
-	for i, a := range all {
-		if a.step.Name() == Define {
-			return i + 1, nil
+// prepare gives each disk in turn its open, encrypted volume.
+func (e *Engine) prepare(ctx context.Context, job *Job) error {
+	for i := range job.Plan.Disks {
+		for _, a := range diskActs(prepareSteps(), &job.Plan.Disks[i]) {
+			if err := e.forward(ctx, job, a); err != nil {
+				return e.stopped(ctx, job, a, err)
+			}
+			if e.StopAfter != a.step.Name() {
+				continue
+			}
+			if i+1 == len(job.Plan.Disks) {
+				return job.failed(a, ErrStopAfter, Kept)
+			}
+			break
 		}
 	}
-	return 0, nil
+	return nil
 }
 
-func later(rest []act, name StepName) bool {
-	for _, a := range rest {
-		if a.step.Name() == name {
-			return true
-		}
+// defined says whether the clone was recorded and still is there. What comes
+// before it is settled by then, and may have changed since through the clone: its
+// disks locked, its guest at work.
+func (j *Job) defined(ctx context.Context) (bool, error) {
+	if !j.isDone(stepKey{step: Define}) {
+		return false, nil
 	}
-	return false
+	_, found, err := j.clone(ctx)
+	return found, err
 }
 
 // forward brings one step's effect about, unless it stands already.
@@ -199,27 +217,22 @@ func (e *Engine) forward(ctx context.Context, job *Job, a act) error {
 		return err
 	}
 	if standing == Present {
-		if !job.done[k] {
+		if !job.isDone(k) {
 			// The crash came between the act and its record.
-			if err := job.journal.Append(journal.Done, string(k.step), k.disk, nil); err != nil {
-				return err
-			}
-			job.done[k] = true
+			return job.record(journal.Done, k)
 		}
 		return nil
 	}
 	job.reportStep(StepStarted, a, 0)
-	job.forget(k)
-	if err := job.journal.Append(journal.Intent, string(k.step), k.disk, nil); err != nil {
+	if err := job.record(journal.Intent, k); err != nil {
 		return err
 	}
 	if err := a.step.Do(ctx, job, a.disk); err != nil {
 		return err
 	}
-	if err := job.journal.Append(journal.Done, string(k.step), k.disk, nil); err != nil {
+	if err := job.record(journal.Done, k); err != nil {
 		return err
 	}
-	job.done[k] = true
 	job.reportStep(StepDone, a, e.Env.Now().Sub(began))
 	return nil
 }
@@ -256,6 +269,8 @@ const undoTime = 2 * time.Minute
 // failed records why a job stopped and makes the error that says so.
 func (j *Job) failed(a act, err error, aftermath Aftermath) *StepError {
 	k := key(a.step.Name(), a.disk)
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	// If the journal can't take it, that is what the error says already.
 	_ = j.journal.Append(journal.Failed, string(k.step), k.disk, err.Error())
 	return &StepError{Job: j.Plan.Job, VM: j.Plan.VM, Step: k.step, Disk: k.disk, Aftermath: aftermath, Err: err}

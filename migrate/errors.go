@@ -55,6 +55,21 @@ func (e *StepError) Unwrap() []error {
 	return []error{e.Err}
 }
 
+// StartError says that a clone, which is defined and verified, did not start.
+type StartError struct {
+	// Clone is the domain's name.
+	Clone string
+	// Err is what libvirt said.
+	Err error
+}
+
+func (e *StartError) Error() string {
+	return fmt.Sprintf("the clone %q is defined and verified, but did not start: %v", e.Clone, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *StartError) Unwrap() error { return e.Err }
+
 // InterruptedError says that the user, or a signal, stopped the job.
 type InterruptedError struct {
 	// Why is what stopped it, in words.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/vmmigrate/vmmigrate/luks"
@@ -18,13 +19,16 @@ type Job struct {
 	// Dir is the job's folder in the state directory.
 	Dir string
 
-	journal *journal.Journal
 	release func() // gives the locks up
+	began   time.Time
+
+	// mu guards what follows: disks may move side by side.
+	mu      sync.Mutex
+	journal *journal.Journal
 	done    map[stepKey]bool
 	notes   map[stepKey]json.RawMessage
+	remarks map[stepKey]string
 	key     luks.Key
-	began   time.Time
-	remark  string
 }
 
 // stepKey names a step of a disk, or with an empty disk of the VM.
@@ -44,7 +48,7 @@ func key(step StepName, disk *DiskPlan) stepKey {
 func newJob(env *Env, plan *Plan, dir string, j *journal.Journal, release func()) *Job {
 	job := &Job{
 		Env: env, Plan: plan, Dir: dir, journal: j, release: release,
-		done: make(map[stepKey]bool), notes: make(map[stepKey]json.RawMessage), began: env.Now(),
+		done: make(map[stepKey]bool), notes: make(map[stepKey]json.RawMessage), remarks: make(map[stepKey]string), began: env.Now(),
 	}
 	for _, r := range j.Records() {
 		k := stepKey{StepName(r.Step), r.Disk}
@@ -65,7 +69,7 @@ func newJob(env *Env, plan *Plan, dir string, j *journal.Journal, release func()
 
 // forget drops what is recorded as done and rests on a step that is done anew.
 // Only the steps whose effect can't be seen in the world go by the record; the
-// others look.
+// others look. The caller holds mu, or is alone.
 func (j *Job) forget(k stepKey) {
 	switch k.step {
 	case CreateVolume, Format:
@@ -83,6 +87,8 @@ func (j *Job) forget(k stepKey) {
 // note records a fact of a step, to be found again with noted.
 func (j *Job) note(step StepName, disk *DiskPlan, data any) error {
 	k := key(step, disk)
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	if err := j.journal.Append(journal.Note, string(step), k.disk, data); err != nil {
 		return err
 	}
@@ -93,7 +99,9 @@ func (j *Job) note(step StepName, disk *DiskPlan, data any) error {
 
 // noted reads back what note recorded; found is false if nothing was.
 func (j *Job) noted(step StepName, disk *DiskPlan, into any) (found bool, err error) {
+	j.mu.Lock()
 	data, found := j.notes[key(step, disk)]
+	j.mu.Unlock()
 	if !found {
 		return false, nil
 	}
@@ -118,6 +126,8 @@ func safeName(target string) string { return filepath.Base(filepath.Clean("/" + 
 
 // unlockKey returns the key, asking for it the first time.
 func (j *Job) unlockKey(ctx context.Context) (luks.Key, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	if j.key.Len() == 0 {
 		key, err := j.Keyring.Key(ctx, j.Plan.VM)
 		if err != nil {
@@ -144,13 +154,46 @@ func (j *Job) report(event Event) {
 			event.DiskIndex = i + 1
 		}
 	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	j.Reporter.Report(event)
 }
 
 // say has the step that is being done say in a few words what it did.
-func (j *Job) say(format string, args ...any) { j.remark = fmt.Sprintf(format, args...) }
+func (j *Job) say(step StepName, disk *DiskPlan, format string, args ...any) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.remarks[key(step, disk)] = fmt.Sprintf(format, args...)
+}
 
 func (j *Job) reportStep(name EventName, a act, took time.Duration) {
-	j.report(Event{Event: name, Step: a.step.Name(), Disk: key(a.step.Name(), a.disk).disk, Duration: took, Message: j.remark})
-	j.remark = ""
+	k := key(a.step.Name(), a.disk)
+	j.mu.Lock()
+	remark := j.remarks[k]
+	delete(j.remarks, k)
+	j.mu.Unlock()
+	j.report(Event{Event: name, Step: k.step, Disk: k.disk, Duration: took, Message: remark})
+}
+
+// isDone says whether a step is recorded as done.
+func (j *Job) isDone(k stepKey) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.done[k]
+}
+
+// record writes that a step is about to act, or is done.
+func (j *Job) record(kind journal.Kind, k stepKey) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if kind == journal.Intent {
+		j.forget(k)
+	}
+	if err := j.journal.Append(kind, string(k.step), k.disk, nil); err != nil {
+		return err
+	}
+	if kind == journal.Done {
+		j.done[k] = true
+	}
+	return nil
 }

@@ -65,6 +65,9 @@ type Hypervisor interface {
 type Devices interface {
 	Inspect(ctx context.Context, path string) (DeviceFacts, error)
 	MapperNames(ctx context.Context) ([]string, error)
+	// Physical names the physical devices under a disk or file, so that two
+	// that share one can be told.
+	Physical(ctx context.Context, path string) ([]string, error)
 	Exists(ctx context.Context, path string) (bool, error)
 }
 

@@ -83,7 +83,7 @@ func (j *Job) undoOne(ctx context.Context, a act, loud bool) error {
 	// A full state directory must not keep a volume from being removed: undo
 	// looks at the world and not at these records, which only keep a later
 	// resume from going on with half a job.
-	_ = j.journal.Append(journal.Undoing, string(k.step), k.disk, nil)
+	_ = j.record(journal.Undoing, k)
 	if loud {
 		j.reportStep(StepStarted, a, 0)
 	}
@@ -94,8 +94,7 @@ func (j *Job) undoOne(ctx context.Context, a act, loud bool) error {
 	if loud {
 		j.reportStep(StepDone, a, j.Now().Sub(began))
 	}
-	j.remark = ""
-	_ = j.journal.Append(journal.Undone, string(k.step), k.disk, nil)
+	_ = j.record(journal.Undone, k)
 	return nil
 }
 

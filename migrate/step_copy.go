@@ -28,7 +28,7 @@ func (copyDisk) Check(_ context.Context, job *Job, disk *DiskPlan) (Standing, er
 		return Absent, err
 	case !there:
 		return Absent, nil
-	case !job.done[key(Copy, disk)]:
+	case !job.isDone(key(Copy, disk)):
 		return Partial, nil
 	}
 	return Present, nil
@@ -64,7 +64,7 @@ func (copyDisk) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
 		// guard's word that the source was started.
 		return err
 	}
-	job.say("%s at %s/s", humanize.IBytes(uint64(result.Bytes)), humanize.IBytes(uint64(float64(result.Bytes)/max(result.Elapsed.Seconds(), 0.001))))
+	job.say(Copy, disk, "%s at %s/s", humanize.IBytes(uint64(result.Bytes)), humanize.IBytes(uint64(float64(result.Bytes)/max(result.Elapsed.Seconds(), 0.001))))
 	note := copyNote{Digest: result.Digest.String(), Bytes: disk.Payload, Seconds: result.Elapsed.Seconds()}
 	note.Min, note.Median, note.Max = blockcopy.Rates(result.Samples)
 	return job.note(Copy, disk, note)

@@ -60,7 +60,7 @@ func (c createVolume) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
 		// The payload's offset was chosen for the planned size.
 		return fmt.Errorf("lvcreate made %s/%s with %d bytes where %d were asked for", lv.VG, lv.Name, lv.Size, disk.Volume.Size)
 	}
-	job.say("%s/%s, %s", lv.VG, lv.Name, humanize.IBytes(uint64(lv.Size)))
+	job.say(CreateVolume, disk, "%s/%s, %s", lv.VG, lv.Name, humanize.IBytes(uint64(lv.Size)))
 	return nil
 }
 

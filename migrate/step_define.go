@@ -81,7 +81,7 @@ func (define) Do(ctx context.Context, job *Job, _ *DiskPlan) error {
 	if err != nil {
 		return err
 	}
-	job.say("%s", domain.Name)
+	job.say(Define, nil, "%s", domain.Name)
 	if err := job.kept(rewritten.XML, dumped); err != nil {
 		if undoErr := job.Hypervisor.Undefine(ctx, domain.UUID); undoErr != nil {
 			return errors.Join(err, fmt.Errorf("and the clone could not be undefined: %w", undoErr))

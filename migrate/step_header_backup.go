@@ -18,7 +18,7 @@ func (headerBackup) Name() StepName { return HeaderBackup }
 // Check goes by the record: cryptsetup writes the file in one go, but a crash
 // may leave half of it.
 func (headerBackup) Check(_ context.Context, job *Job, _ *DiskPlan) (Standing, error) {
-	if !job.done[stepKey{step: HeaderBackup}] {
+	if !job.isDone(stepKey{step: HeaderBackup}) {
 		return Absent, nil
 	}
 	for i := range job.Plan.Disks {
@@ -41,7 +41,7 @@ func (h headerBackup) Do(ctx context.Context, job *Job, _ *DiskPlan) error {
 			return err
 		}
 	}
-	job.say("in %s; move it off this host", job.Dir)
+	job.say(HeaderBackup, nil, "in %s; move it off this host", job.Dir)
 	return nil
 }
 

@@ -50,7 +50,7 @@ func (o open) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
 	}
 	// Invariant 2: the payload is exactly as large as planned.
 	standing, err := o.Check(ctx, job, disk)
-	job.say("%s", disk.Device)
+	job.say(Open, disk, "%s", disk.Device)
 	if err == nil && standing != Present {
 		err = fmt.Errorf("the mapping %s is not there although cryptsetup opened it", disk.Mapper)
 	}

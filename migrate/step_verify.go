@@ -17,7 +17,7 @@ func (verifyDisk) Name() StepName { return Verify }
 
 // Check goes by the record, which is dropped whenever the copy is done anew.
 func (verifyDisk) Check(_ context.Context, job *Job, disk *DiskPlan) (Standing, error) {
-	if job.done[key(Verify, disk)] {
+	if job.isDone(key(Verify, disk)) {
 		return Present, nil
 	}
 	return Absent, nil
@@ -25,7 +25,7 @@ func (verifyDisk) Check(_ context.Context, job *Job, disk *DiskPlan) (Standing, 
 
 func (verifyDisk) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
 	if job.Plan.Options.Verify == VerifyNone {
-		job.say("not asked for")
+		job.say(Verify, disk, "not asked for")
 		return nil
 	}
 	chunks, err := job.chunks(disk)
@@ -40,7 +40,9 @@ func (verifyDisk) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
 		request.Source, request.Size = disk.Source.Path, disk.Source.Size
 	}
 	_, err = job.Copier.Verify(ctx, request)
-	job.say("%s: every byte read back is what was read from the source", job.Plan.Options.Verify)
+	if err == nil {
+		job.say(Verify, disk, "%s: every byte read back is what was read from the source", job.Plan.Options.Verify)
+	}
 	var differs *blockcopy.MismatchError
 	if errors.As(err, &differs) {
 		return &DifferenceError{Disk: disk.Target, Err: err}

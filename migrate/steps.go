@@ -1,16 +1,25 @@
 package migrate
 
-// diskSteps is what is done to each disk in turn, and vmSteps what is done to
-// the VM once all its disks are done: THE ordered list. Going forward they run
-// from the top; rollback runs them from the bottom.
+import "slices"
+
+// THE ordered list. Going forward, each disk in turn is given its encrypted
+// volume (prepareSteps); then the bytes move (moveSteps), disks that share no
+// physical device side by side; then what is about the VM as a whole (vmSteps).
+// Rollback goes through all of it from the end.
 //
-// preflight comes before both. It changes nothing and is not undone, so it is
-// no Step: see Engine.preflight.
-func diskSteps() []Step {
+// preflight comes before them. It changes nothing and is not undone, so it is
+// no Step: see Env.preflight.
+
+func prepareSteps() []Step {
 	return []Step{
 		createVolume{},
 		format{},
 		open{},
+	}
+}
+
+func moveSteps() []Step {
+	return []Step{
 		copyDisk{},
 		verifyDisk{},
 	}
@@ -32,10 +41,7 @@ func vmSteps(options Options) []Step {
 // whoever else wants to go through all of them.
 func StepNames() []StepName {
 	names := []StepName{Preflight}
-	for _, step := range diskSteps() {
-		names = append(names, step.Name())
-	}
-	for _, step := range vmSteps(Options{Close: true}) {
+	for _, step := range slices.Concat(prepareSteps(), moveSteps(), vmSteps(Options{Close: true})) {
 		names = append(names, step.Name())
 	}
 	return names
@@ -47,16 +53,22 @@ type act struct {
 	disk *DiskPlan // nil: the whole VM
 }
 
-// acts unfolds the list for a plan.
+// acts unfolds the list for a plan, in the order that rollback reverses.
 func acts(plan *Plan) []act {
 	var all []act
 	for i := range plan.Disks {
-		for _, step := range diskSteps() {
-			all = append(all, act{step, &plan.Disks[i]})
-		}
+		all = append(all, diskActs(prepareSteps(), &plan.Disks[i])...)
 	}
-	for _, step := range vmSteps(plan.Options) {
-		all = append(all, act{step: step})
+	for i := range plan.Disks {
+		all = append(all, diskActs(moveSteps(), &plan.Disks[i])...)
+	}
+	return append(all, diskActs(vmSteps(plan.Options), nil)...)
+}
+
+func diskActs(steps []Step, disk *DiskPlan) []act {
+	all := make([]act, len(steps))
+	for i, step := range steps {
+		all[i] = act{step, disk}
 	}
 	return all
 }

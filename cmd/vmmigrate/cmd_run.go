@@ -16,6 +16,9 @@ func (s *session) runCommand() *cli.Command {
 		&cli.BoolFlag{Name: "yes", Usage: "do not ask, for scripts: --all asks otherwise"},
 		&cli.BoolFlag{Name: "start", Usage: "start the clone at the end"},
 		&cli.BoolFlag{Name: "close", Usage: "lock the clone's disks again at the end"},
+		&cli.IntFlag{Name: "parallel", Usage: "work on `N` VMs at once (default: on as many as share no physical device)"},
+		&cli.BoolFlag{Name: "keep-going", Value: true, Usage: "after a failure go on with the other VMs; this is the default"},
+		&cli.BoolFlag{Name: "fail-fast", Usage: "after a failure begin no other VM"},
 		stopAfterFlag(),
 	)
 	return &cli.Command{
@@ -25,7 +28,10 @@ func (s *session) runCommand() *cli.Command {
 			"the clone. The original VM and its disks stay as they are. What is interrupted can be\n" +
 			"resumed or rolled back.\n\n" +
 			"Examples:\n" +
+			"  # Move one VM; the passphrase is asked for twice.\n" +
 			"  vmmigrate run --vm imap\n" +
+			"  # Move two into another volume group with a key from a file, and lock their\n" +
+			"  # disks at the end.\n" +
 			"  vmmigrate run --vm imap --vm web --vg vg1 --key-file /root/luks.key --close",
 		Flags:  flags,
 		Action: s.run,
@@ -66,20 +72,26 @@ func (s *session) run(c *cli.Context) error {
 		return err
 	}
 	defer closeHost()
-	plans, _, err := s.plans(c.Context, c, env)
+	plans, facts, err := s.plans(c.Context, c, env)
 	if err != nil {
 		return err
 	}
-	if err := blocked(plans); err != nil {
+	tasks := migrate.Tasks(plans, facts.Jobs)
+	if err := migrate.Blocked(tasks); err != nil {
 		return err
 	}
-	for _, plan := range plans {
-		if err := keys.ready(plan.VM); err != nil {
+	todo := 0
+	for _, task := range tasks {
+		if task.Done {
+			continue
+		}
+		todo++
+		if err := keys.ready(task.Plan.VM); err != nil {
 			return err
 		}
 	}
 	if c.Bool("all") {
-		if err := s.confirm(c.Context, c, fmt.Sprintf("Migrate %d VMs?", len(plans))); err != nil {
+		if err := s.confirm(c.Context, c, fmt.Sprintf("Migrate %d VMs?", todo)); err != nil {
 			return err
 		}
 	}
@@ -89,10 +101,14 @@ func (s *session) run(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = engine.RunAll(c.Context, plans, func(o migrate.Outcome) {
-		reporter.failed(o.Plan.Job, o.Plan.VM, o.Err)
+	outcomes, err := engine.RunAll(c.Context, tasks, migrate.BatchOptions{
+		Parallel: c.Int("parallel"), FailFast: c.Bool("fail-fast") || !c.Bool("keep-going"),
+		Failed: func(o migrate.Outcome) { reporter.failed(o.Plan.Job, o.Plan.VM, o.Err) },
 	})
 	reporter.end()
+	if len(outcomes) > 1 {
+		writeOutcomes(s.people(), outcomes)
+	}
 	if err != nil {
 		return &shownError{err}
 	}

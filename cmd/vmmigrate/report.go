@@ -5,17 +5,19 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/vmmigrate/vmmigrate/migrate"
 )
 
 // reporter tells what happens to a job: as lines and a bar for people, or as
-// one JSON object a line for programs. It is used by one goroutine at a time.
+// one JSON object a line for programs.
 type reporter struct {
 	session *session
 	events  *json.Encoder // nil: no events are wanted
 	screen  *screen
+	mu      sync.Mutex // several jobs may report, and fail, at once
 }
 
 var _ migrate.Reporter = (*reporter)(nil)
@@ -71,6 +73,8 @@ type diskResult struct {
 
 // Report implements migrate.Reporter.
 func (r *reporter) Report(e migrate.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.screen.show(e)
 	if r.events == nil {
 		return
@@ -107,6 +111,8 @@ func (r *reporter) emit(out event) {
 
 // failed tells how a job failed: on the terminal in full, as an event in short.
 func (r *reporter) failed(job, vm string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.screen.clear()
 	advice := explain(err)
 	advice.write(r.session.err)
@@ -121,7 +127,11 @@ func (r *reporter) failed(job, vm string, err error) {
 }
 
 // end takes the bar away.
-func (r *reporter) end() { r.screen.clear() }
+func (r *reporter) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.screen.clear()
+}
 
 func rounded(seconds float64) *float64 {
 	seconds = math.Round(seconds*1000) / 1000

@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,8 +25,10 @@ type screen struct {
 	quiet bool     // progress only
 	bar   *progressbar.ProgressBar
 
-	pass     string    // the step and disk that the bar is about
-	lastLine time.Time // when a pipe was last told anything
+	// passes are the copies and verifications under way; the bar is about all
+	// of them together.
+	passes   map[string]migrate.Event
+	lastLine time.Time // when a pipe was last told how far it has come
 	rollback bool
 }
 
@@ -44,18 +48,19 @@ func (s *screen) show(e migrate.Event) {
 	case migrate.JobStarted:
 		s.begin(e)
 	case migrate.StepStarted:
-		s.lastLine = e.Time
+		if len(s.passes) == 0 {
+			s.lastLine = e.Time
+		}
 	case migrate.StepDone:
+		s.ended(e)
 		s.stepDone(e)
 	case migrate.Progress:
 		s.progress(e)
 	case migrate.Warning:
 		s.say("  warning: %s", e.Message)
 	case migrate.JobDone:
-		s.clear()
 		s.jobDone(e)
 	case migrate.JobFailed:
-		s.clear()
 	}
 }
 
@@ -75,8 +80,7 @@ func (s *screen) say(format string, args ...any) {
 }
 
 func (s *screen) begin(e migrate.Event) {
-	s.clear()
-	s.pass, s.rollback, s.lastLine = "", e.Message == "rollback", e.Time
+	s.rollback, s.lastLine = e.Message == "rollback", e.Time
 	switch e.Message {
 	case "":
 		s.say("%s: job %s, %s to copy", e.VM, e.Job, humanize.IBytes(uint64(e.Total)))
@@ -108,36 +112,73 @@ func idle(step migrate.StepName) bool {
 
 // progress moves the bar, or now and then prints a line.
 func (s *screen) progress(e migrate.Event) {
-	what := fmt.Sprintf("%s %s %d/%d", e.Step, e.Disk, e.DiskIndex, e.Disks)
-	rate := "..."
-	if e.BytesPerSecond > 0 {
-		rate = humanize.IBytes(uint64(e.BytesPerSecond)) + "/s"
+	if s.passes == nil {
+		s.passes = make(map[string]migrate.Event)
 	}
-	eta := ""
-	if e.ETA > 0 {
-		eta = "ETA " + clock(e.ETA)
-	}
+	s.passes[passOf(e)] = e
 	if s.tty == nil {
-		now := e.Time
-		if now.Sub(s.lastLine) < pipeInterval {
+		if e.Time.Sub(s.lastLine) < pipeInterval {
 			return
 		}
-		s.lastLine = now
-		percent := 100.0
-		if e.Total > 0 {
-			percent = 100 * float64(e.Bytes) / float64(e.Total)
+		s.lastLine = e.Time
+		for _, key := range slices.Sorted(maps.Keys(s.passes)) {
+			s.tellPipe(e.Time, s.passes[key])
 		}
-		line(s.w, "%s  %s  %s of %s  %.0f%%  %s  %s", now.UTC().Format(time.RFC3339), what,
-			humanize.IBytes(uint64(e.Bytes)), humanize.IBytes(uint64(e.Total)), percent, rate, eta)
 		return
 	}
-	if s.bar == nil || s.pass != what {
-		s.clear()
-		s.pass = what
-		s.bar = s.newBar(e.Total)
+	var bytes, total int64
+	var rate float64
+	var eta time.Duration
+	for _, p := range s.passes {
+		bytes, total, rate, eta = bytes+min(p.Bytes, p.Total), total+p.Total, rate+p.BytesPerSecond, max(eta, p.ETA)
 	}
-	s.bar.Describe(s.fit(fmt.Sprintf("  %s  %s  %s", what, rate, eta)))
-	_ = s.bar.Set64(min(e.Bytes, e.Total)) // it only says that it is finished already
+	if s.bar == nil {
+		s.bar = s.newBar(total)
+	}
+	if s.bar.GetMax64() != max(total, 1) {
+		s.bar.ChangeMax64(max(total, 1))
+	}
+	what := fmt.Sprintf("%s %s %d/%d", e.Step, e.Disk, e.DiskIndex, e.Disks)
+	if len(s.passes) > 1 {
+		what = fmt.Sprintf("%d disks", len(s.passes))
+	}
+	s.bar.Describe(s.fit(fmt.Sprintf("  %s  %s  %s", what, shownRate(rate), shownETA(eta))))
+	_ = s.bar.Set64(bytes) // it only says that it is finished already
+}
+
+// passOf names the copy or verification that an event is about.
+func passOf(e migrate.Event) string { return fmt.Sprintf("%s %s %s", e.Job, e.Disk, e.Step) }
+
+// ended takes a pass out of the bar, and the bar away after the last.
+func (s *screen) ended(e migrate.Event) {
+	delete(s.passes, passOf(e))
+	if len(s.passes) == 0 {
+		s.clear()
+	}
+}
+
+func (s *screen) tellPipe(now time.Time, e migrate.Event) {
+	percent := 100.0
+	if e.Total > 0 {
+		percent = 100 * float64(e.Bytes) / float64(e.Total)
+	}
+	text := fmt.Sprintf("%s  %s: %s %s %d/%d  %s of %s  %.0f%%  %s  %s", now.UTC().Format(time.RFC3339), printable(e.VM), e.Step, e.Disk, e.DiskIndex, e.Disks,
+		humanize.IBytes(uint64(e.Bytes)), humanize.IBytes(uint64(e.Total)), percent, shownRate(e.BytesPerSecond), shownETA(e.ETA))
+	line(s.w, "%s", strings.TrimRight(text, " "))
+}
+
+func shownRate(rate float64) string {
+	if rate <= 0 {
+		return "..."
+	}
+	return humanize.IBytes(uint64(rate)) + "/s"
+}
+
+func shownETA(eta time.Duration) string {
+	if eta <= 0 {
+		return ""
+	}
+	return "ETA " + clock(eta)
 }
 
 // barWidth is the bar alone; what stands beside it is about as wide again.
