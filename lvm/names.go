@@ -131,10 +131,13 @@ func Sanitise(text string) string {
 	for _, part := range reservedParts {
 		name = strings.ReplaceAll(name, part, strings.Replace(part, "_", ".", 1))
 	}
-	for _, start := range append(reservedStarts, "") {
-		if strings.HasPrefix(name, start) && (start != "" || name == "") {
+	if name == "" {
+		name = "lv"
+	}
+	for _, start := range reservedStarts {
+		if strings.HasPrefix(name, start) {
 			name = "lv." + name
 		}
 	}
-	return strings.TrimRight(name, ".") + suffix
+	return name + suffix
 }

@@ -80,7 +80,18 @@ type Sizing struct {
 type shape struct {
 	stripes int64 // an image's data is a part of so many
 	images  int64 // areas that must lie on disks of their own
-	meta    int64 // extents of metadata an image
+	raid    bool  // each image has metadata beside it
+}
+
+// region is what a bit of a RAID's metadata stands for: activation/
+// raid_region_size of lvm.conf(5), unless it is set to another.
+const region = 2 << 20
+
+// metaExtents is a RAID image's metadata: two superblocks of 4096 bytes and a
+// bit for each region (lvm2, raid_rmeta_extents).
+func metaExtents(image, extent int64) int64 {
+	regions := image / region
+	return (2*4096 + (regions+7)/8 + extent - 1) / extent
 }
 
 func (r SizeRequest) shape() (shape, error) {
@@ -100,12 +111,12 @@ func (r SizeRequest) shape() (shape, error) {
 		}
 		return shape{stripes: stripes, images: stripes}, nil
 	case RAID1:
-		return shape{stripes: 1, images: copies, meta: 1}, nil
+		return shape{stripes: 1, images: copies, raid: true}, nil
 	case RAID10:
 		if r.Stripes == 0 {
 			stripes = 2
 		}
-		return shape{stripes: stripes, images: stripes * copies, meta: 1}, nil
+		return shape{stripes: stripes, images: stripes * copies, raid: true}, nil
 	}
 	return shape{}, fmt.Errorf("%q is no layout of a volume", r.Type)
 }
@@ -127,7 +138,7 @@ func Size(r SizeRequest) (Sizing, error) {
 	if err != nil {
 		return Sizing{}, err
 	}
-	if s.meta > 0 && extent < minRAIDExtent {
+	if s.raid && extent < minRAIDExtent {
 		return Sizing{}, fmt.Errorf("volume group %q has extents of %d bytes, and lvm2 makes RAID volumes only from extents of %d or more", r.VG.Name, extent, minRAIDExtent)
 	}
 	unit := lcm(extent*s.stripes, block)
@@ -145,7 +156,10 @@ func Size(r SizeRequest) (Sizing, error) {
 		}
 		return result, nil
 	}
-	perImage := result.Size/extent/s.stripes + s.meta
+	perImage := result.Size / extent / s.stripes
+	if s.raid {
+		perImage += metaExtents(result.Size/s.stripes, extent)
+	}
 	result.Extents = perImage * s.images
 	if usable := r.usable(perImage, s.images); usable < result.Extents {
 		return result, &NoSpaceError{VG: r.VG.Name, Need: result.Extents * extent, Free: usable * extent}
