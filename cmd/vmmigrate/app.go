@@ -27,8 +27,9 @@ func terminal(w io.Writer) (*os.File, bool) {
 }
 
 // run runs one command line and returns its exit code.
-func run(ctx context.Context, args []string, std streams) int {
-	app := newApp(std)
+func run(ctx context.Context, args []string, std streams, here machine) int {
+	s := &session{streams: std, machine: here}
+	app := s.app()
 	arranged, err := arrange(app, args)
 	if err == nil {
 		err = app.RunContext(ctx, arranged)
@@ -36,13 +37,12 @@ func run(ctx context.Context, args []string, std streams) int {
 	if err == nil {
 		return exitDone
 	}
-	advice := explain(err)
+	advice := s.advise(err)
 	advice.write(std.err)
 	return advice.exit
 }
 
-func newApp(std streams) *cli.App {
-	s := &session{streams: std}
+func (s *session) app() *cli.App {
 	app := &cli.App{
 		Name:    "vmmigrate",
 		Usage:   "move libvirt/KVM virtual machines onto LUKS-encrypted LVM volumes",
@@ -50,9 +50,9 @@ func newApp(std streams) *cli.App {
 		Description: "vmmigrate copies a VM's plain disks onto new LUKS-encrypted logical volumes, verifies\n" +
 			"every byte and defines a clone that runs from them. The original is never written.\n\n" +
 			"Begin with: vmmigrate plan --vm NAME",
-		Reader:    std.in,
-		Writer:    std.out,
-		ErrWriter: std.err,
+		Reader:    s.in,
+		Writer:    s.out,
+		ErrWriter: s.err,
 		Flags:     globalFlags(),
 		Commands: []*cli.Command{
 			s.planCommand(), s.runCommand(), s.resumeCommand(), s.rollbackCommand(), s.jobsCommand(), s.verifyCommand(), s.xmlCommand(),
@@ -65,23 +65,41 @@ func newApp(std streams) *cli.App {
 		OnUsageError:              onUsageError,
 		Action: func(c *cli.Context) error {
 			if name := c.Args().First(); name != "" {
-				return &usageError{reason: fmt.Sprintf("there is no command %q%s", name, didYouMean(name, commandNames(c.App))), command: "help"}
+				return noCommand(c.App, name)
 			}
 			return cli.ShowAppHelp(c)
 		},
+		HideHelpCommand: true, // arrange knows help
 	}
+	app.CustomAppHelpTemplate = template(helpText(appPage(app)))
 	for _, command := range app.Commands {
-		command.OnUsageError = onUsageError
+		finish(command, "vmmigrate "+command.Name)
 	}
 	return app
 }
 
-func commandNames(app *cli.App) []string {
-	var names []string
-	for _, command := range app.Commands {
-		names = append(names, command.Names()...)
+// finish gives a command and those below it what all commands have.
+func finish(command *cli.Command, path string) {
+	command.OnUsageError = onUsageError
+	// A VM may be called "help".
+	command.HideHelpCommand = true
+	command.CustomHelpTemplate = template(helpText(commandPage(command, path)))
+	for _, sub := range command.Subcommands {
+		finish(sub, path+" "+sub.Name)
 	}
-	return names
+}
+
+// pathOf is a command's name with those above it, as in "header backup".
+func pathOf(c *cli.Context) string { return strings.TrimPrefix(c.Command.HelpName, c.App.HelpName+" ") }
+
+func noCommand(app *cli.App, name string) error {
+	var known []string
+	for _, command := range app.Commands {
+		if !command.Hidden {
+			known = append(known, command.Names()...)
+		}
+	}
+	return &usageError{reason: fmt.Sprintf("there is no command %q%s", name, didYouMean(name, known)), command: "help"}
 }
 
 // The names of the global flags.
@@ -89,14 +107,24 @@ const (
 	flagConnect  = "connect"
 	flagStateDir = "state-dir"
 	flagOutput   = "output"
+	flagQuiet    = "quiet"
 	flagLogLevel = "log-level"
 )
 
+// The environment variables that stand in for global flags.
+const (
+	envConnect  = "LIBVIRT_DEFAULT_URI"
+	envStateDir = "VMMIGRATE_STATE_DIR"
+)
+
+const defaultStateDir = "/var/lib/vmmigrate"
+
 func globalFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: flagConnect, Aliases: []string{"c"}, Value: "qemu:///system", EnvVars: []string{"LIBVIRT_DEFAULT_URI"}, Usage: "connect to the libvirt at `URI`"},
-		&cli.StringFlag{Name: flagStateDir, Value: "/var/lib/vmmigrate", EnvVars: []string{"VMMIGRATE_STATE_DIR"}, Usage: "keep jobs and locks in `DIR`"},
+		&cli.StringFlag{Name: flagConnect, Aliases: []string{"c"}, Value: "qemu:///system", EnvVars: []string{envConnect}, Usage: "connect to the libvirt at `URI`"},
+		&cli.StringFlag{Name: flagStateDir, Value: defaultStateDir, EnvVars: []string{envStateDir}, Usage: "keep jobs and locks in `DIR`"},
 		&cli.StringFlag{Name: flagOutput, Value: "text", Usage: "print `FORMAT`: text, or json for programs"},
+		&cli.BoolFlag{Name: flagQuiet, Aliases: []string{"q"}, Usage: "tell of warnings, errors and the outcome only, not of progress"},
 		&cli.StringFlag{Name: flagLogLevel, Value: "warn", Usage: "log to stderr from `LEVEL` on: debug shows every program that is run"},
 	}
 }
@@ -104,8 +132,14 @@ func globalFlags() []cli.Flag {
 // session is one command line being carried out.
 type session struct {
 	streams
-	json bool
-	log  *slog.Logger
+	machine
+	json  bool
+	quiet bool
+	// stateDir is where jobs and locks are.
+	stateDir string
+	log      *slog.Logger
+	// globals are the global flags that a further command needs as well.
+	globals []string
 }
 
 // before reads the global flags, whatever the command.
@@ -117,6 +151,17 @@ func (s *session) before(c *cli.Context) error {
 	default:
 		return &usageError{reason: fmt.Sprintf("--output %q is neither text nor json", output)}
 	}
+	// An empty variable is one that is not set; an empty flag is a mistake,
+	// such as an unset variable of a script, and must not mean the folder that
+	// happens to be the current one.
+	if s.stateDir = c.String(flagStateDir); s.stateDir == "" {
+		if _, set := os.LookupEnv(envStateDir); !set {
+			return &usageError{reason: "--state-dir is empty"}
+		}
+		s.stateDir = defaultStateDir
+	}
+	s.quiet = c.Bool(flagQuiet)
+	s.keepGlobals(c)
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.String(flagLogLevel))); err != nil {
 		return &usageError{reason: fmt.Sprintf("--log-level %q is none of debug, info, warn, error", c.String(flagLogLevel))}
@@ -147,7 +192,7 @@ func (e *usageError) Error() string { return e.reason }
 func onUsageError(c *cli.Context, err error, _ bool) error {
 	usage := &usageError{reason: err.Error()}
 	if c.Command != nil {
-		usage.command = c.Command.Name
+		usage.command = pathOf(c)
 	}
 	const undefined = "flag provided but not defined: -"
 	if name, found := strings.CutPrefix(err.Error(), undefined); found {
@@ -176,15 +221,19 @@ func flagNames(flags []cli.Flag) []string {
 // noArguments refuses positional arguments of a command that takes none.
 func noArguments(c *cli.Context) error {
 	if c.Args().Present() {
-		return &usageError{reason: fmt.Sprintf("%s takes no argument %q; VMs are named with --vm", c.Command.Name, c.Args().First()), command: c.Command.Name}
+		return &usageError{reason: fmt.Sprintf("%s takes no argument %q; VMs are named with --vm", pathOf(c), c.Args().First()), command: pathOf(c)}
 	}
 	return nil
 }
 
-// oneArgument returns the only argument, or "" if there is none.
+// oneArgument returns the only argument, or "" if there is none. An empty one,
+// as an unset variable of a script leaves it, must not mean "the only job".
 func oneArgument(c *cli.Context) (string, error) {
 	if c.NArg() > 1 {
-		return "", &usageError{reason: fmt.Sprintf("%s takes one name, not %d", c.Command.Name, c.NArg()), command: c.Command.Name}
+		return "", &usageError{reason: fmt.Sprintf("%s takes one name, not %d", pathOf(c), c.NArg()), command: pathOf(c)}
+	}
+	if c.NArg() == 1 && c.Args().First() == "" {
+		return "", &usageError{reason: pathOf(c) + " was given an empty name", command: pathOf(c)}
 	}
 	return c.Args().First(), nil
 }

@@ -11,14 +11,14 @@ import (
 // flags, the command, its flags, its arguments. The library takes everything
 // after the first argument for arguments, so that `rollback NAME --force` would
 // lose the flag without a word; here flags count wherever they stand. A bare
-// "--" ends the flags.
+// "--" ends the flags. "help COMMAND" and "COMMAND --help" are the same.
 func arrange(app *cli.App, args []string) ([]string, error) {
 	if len(args) == 0 {
 		return args, nil
 	}
 	var global, path, local, rest []string
 	flags, commands := app.Flags, app.Commands
-	helpers := []string{"help", "h"}
+	help := false
 	for i := 1; i < len(args); i++ {
 		arg := args[i]
 		if arg == "--" {
@@ -31,14 +31,22 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 				flags, commands = command.Flags, command.Subcommands
 				continue
 			}
-			if len(path) == 0 && slices.Contains(helpers, arg) {
-				return args, nil
+			if isHelp(arg) && len(path)+len(rest) == 0 {
+				help = true
+				continue
 			}
 			rest = append(rest, arg)
 			continue
 		}
 		words := []string{arg}
 		name, _, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		if isHelp(name) {
+			help = true
+			continue
+		}
+		if isVersion(name) {
+			return []string{args[0], "--version"}, nil
+		}
 		flag, isLocal := lookup(flags, name), len(path) > 0
 		if flag == nil {
 			flag, isLocal = lookup(app.Flags, name), false
@@ -59,6 +67,9 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 			global = append(global, words...)
 		}
 	}
+	if help {
+		return helpFor(app, args[0], path, rest)
+	}
 	arranged := slices.Concat(args[:1], global, path, local)
 	if len(rest) > 0 {
 		// Without a command the first word is a mistyped one, which the
@@ -66,6 +77,21 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 		arranged = append(append(arranged, "--"), rest...)
 	}
 	return arranged, nil
+}
+
+// isHelp and isVersion know the words that the library knows too: before it
+// has been set up, its flags are not among the app's.
+func isHelp(name string) bool { return slices.Contains(cli.HelpFlag.Names(), name) }
+
+func isVersion(name string) bool { return slices.Contains(cli.VersionFlag.Names(), name) }
+
+// helpFor is the command line that shows the help of the command at path,
+// whatever else was said. rest are words that are no command of its.
+func helpFor(app *cli.App, program string, path, rest []string) ([]string, error) {
+	if len(path) == 0 && len(rest) > 0 {
+		return nil, noCommand(app, rest[0])
+	}
+	return append(append([]string{program}, path...), "--help"), nil
 }
 
 func find(commands []*cli.Command, name string) *cli.Command {

@@ -16,7 +16,9 @@ func (s *session) jobsCommand() *cli.Command {
 		Usage: "list the jobs and where they stand",
 		Description: "Reads the state directory only; neither LVM nor libvirt is asked.\n\n" +
 			"Examples:\n" +
+			"  # What is half done, and what to type next?\n" +
 			"  vmmigrate jobs\n" +
+			"  # The same for a script.\n" +
 			"  vmmigrate jobs --output json",
 		Action: s.jobs,
 	}

@@ -14,8 +14,11 @@ func (s *session) planCommand() *cli.Command {
 		Usage: "show what run would do; changes nothing",
 		Description: "For each VM and disk: source, size, target volume, header, mapping, what is shared or\n" +
 			"kept, warnings, and whatever is in the way with the command that removes it.\n\n" +
+			"Exits 3 if something is in the way of a VM that was named.\n\n" +
 			"Examples:\n" +
-			"  vmmigrate plan --vm imap\n" +
+			"  # What would become of one VM, down to the changes of its definition?\n" +
+			"  vmmigrate plan --vm imap --xml\n" +
+			"  # Would all of them fit into another volume group? As JSON.\n" +
 			"  vmmigrate plan --all --vg vg1 --output json",
 		Flags: append(append(append(vmFlags(), targetFlags()...), copyFlags()...),
 			&cli.BoolFlag{Name: "xml", Category: categoryVM, Usage: "show the changes to the domain's definition"}),

@@ -16,7 +16,9 @@ func (s *session) resumeCommand() *cli.Command {
 		Description: "Without a name it takes the only unfinished job. The key is asked for only if a disk\n" +
 			"has to be formatted or opened.\n\n" +
 			"Examples:\n" +
+			"  # Go on after a Ctrl-C, a crash or a power cut.\n" +
 			"  vmmigrate resume imap\n" +
+			"  # The same by the job's id, as `vmmigrate jobs` shows it, without a prompt.\n" +
 			"  vmmigrate resume 20261122-093012-3f9c --key-file /root/luks.key",
 		Flags:  slices.Concat(keyFlags(), []cli.Flag{stopAfterFlag()}),
 		Action: s.resume,

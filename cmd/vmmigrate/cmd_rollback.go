@@ -18,10 +18,12 @@ func (s *session) rollbackCommand() *cli.Command {
 			"its guest may have written what exists nowhere else: --force removes it all the same.\n" +
 			"A job that is done is removed only after a question.\n\n" +
 			"Examples:\n" +
+			"  # Take back what an interrupted job has made so far.\n" +
 			"  vmmigrate rollback imap\n" +
+			"  # Take back one that is done, without a question.\n" +
 			"  vmmigrate rollback 20261122-093012-3f9c --yes",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "yes", Usage: "do not ask, for scripts"},
+			&cli.BoolFlag{Name: "yes", Usage: "do not ask, for scripts: a job that is done is asked for otherwise"},
 			&cli.BoolFlag{Name: "force", Usage: "remove the clone even if it was started since"},
 		},
 		Action: s.rollback,

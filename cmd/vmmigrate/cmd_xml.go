@@ -22,8 +22,10 @@ func (s *session) xmlCommand() *cli.Command {
 		Description: "Plumbing: reads a definition, prints it rewritten as run would, and what changed on\n" +
 			"stderr. What is not to change stays byte for byte; what would be lost is an error.\n\n" +
 			"Examples:\n" +
-			"  virsh dumpxml --inactive imap | vmmigrate xml --name imap-luks --disk vda=/dev/mapper/cr_imap_vda\n" +
-			"  vmmigrate xml --keep-mac imap.xml",
+			"  # What would the clone look like?\n" +
+			"  virsh dumpxml --inactive imap | vmmigrate xml --disk vda=/dev/mapper/cr_imap_vda\n" +
+			"  # The same of a file, under a name of your own and with the old addresses.\n" +
+			"  vmmigrate xml --name imap2 --keep-mac imap.xml",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "name", Usage: "the clone's `NAME` (default: the VM's name and -luks)"},
 			&cli.StringFlag{Name: "uuid", Usage: "the clone's `UUID` (default: a random one)"},

@@ -30,7 +30,7 @@ func explainRefusal(err error) (advice, bool) {
 		a.what += didYouMean(unknown.Name, unknown.Known)
 		a.next = []string{"virsh list --all"}
 	case errors.As(err, &root):
-		a.next = []string{"sudo vmmigrate " + root.command}
+		a.next = []string{"sudo " + root.again}
 	case errors.As(err, &missing):
 		if missing.Package != "" {
 			a.next = []string{"apt install " + missing.Package}

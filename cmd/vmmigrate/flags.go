@@ -17,7 +17,7 @@ const (
 	categoryTarget = "Target"
 	categoryLUKS   = "Encryption"
 	categoryCopy   = "Copy"
-	categoryKey    = "Key (asked for twice on the terminal by default)"
+	categoryKey    = "Key (asked for on the terminal by default)"
 )
 
 func vmFlags() []cli.Flag {
@@ -33,17 +33,17 @@ func targetFlags() []cli.Flag {
 		&cli.StringFlag{Name: "vg", Category: categoryTarget, Usage: "make the volumes in the volume group `VG` (default: the source's own, else the only one with room)"},
 		&cli.StringFlag{Name: "name", Category: categoryTarget, Usage: "call the clone `NAME` (default: the VM's name and -luks)"},
 		&cli.StringFlag{Name: "lv-name", Category: categoryTarget, Usage: "call the volume `LV`, with -TARGET behind it if there are several (default: VM-TARGET-luks)"},
-		&cli.StringFlag{Name: "lvm-type", Category: categoryTarget, Usage: "make volumes of `TYPE` linear, striped, raid1, raid10 or thin (default: linear)"},
+		&cli.StringFlag{Name: "lvm-type", Category: categoryTarget, Usage: "make volumes of `TYPE`: linear, striped, raid1, raid10 or thin (default: linear)"},
 		&cli.StringFlag{Name: "thin-pool", Category: categoryTarget, Usage: "make thin volumes in `POOL`"},
 		&cli.BoolFlag{Name: "keep-mac", Category: categoryTarget, Usage: "keep the MAC addresses; original and clone must then never run at once"},
 		&cli.StringSliceFlag{Name: "skip-disk", Category: categoryTarget, Usage: "leave the disk `TARGET` as it is, unencrypted and shared; may be given several times"},
-		&cli.StringFlag{Name: "luks-type", Category: categoryLUKS, Value: string(luksDefault.Type), Usage: "`TYPE` luks2 or luks1"},
+		&cli.StringFlag{Name: "luks-type", Category: categoryLUKS, Value: string(luksDefault.Type), Usage: "format as `TYPE`: luks2 or luks1"},
 		&cli.StringFlag{Name: "cipher", Category: categoryLUKS, Value: luksDefault.Cipher, Usage: "encrypt with `CIPHER`"},
-		&cli.IntFlag{Name: "key-size", Category: categoryLUKS, Value: luksDefault.KeySize, Usage: "volume key of `BITS`; XTS uses half of them for each of two keys"},
-		&cli.StringFlag{Name: "hash", Category: categoryLUKS, Value: luksDefault.Hash, Usage: "`HASH` for the key slots"},
-		&cli.StringFlag{Name: "pbkdf", Category: categoryLUKS, Usage: "`ALGORITHM` argon2id, argon2i or pbkdf2 (default: cryptsetup's)"},
-		&cli.IntFlag{Name: "pbkdf-memory", Category: categoryLUKS, Usage: "`KIB` of memory for argon2 (default: cryptsetup's)"},
-		&cli.IntFlag{Name: "pbkdf-force-iterations", Category: categoryLUKS, Usage: "`N` rounds instead of measuring how many take --iter-time"},
+		&cli.IntFlag{Name: "key-size", Category: categoryLUKS, Value: luksDefault.KeySize, Usage: "use a volume key of `BITS`; XTS takes half of them for each of two keys"},
+		&cli.StringFlag{Name: "hash", Category: categoryLUKS, Value: luksDefault.Hash, Usage: "derive keys with `HASH`"},
+		&cli.StringFlag{Name: "pbkdf", Category: categoryLUKS, Usage: "derive keys with `ALGORITHM`: argon2id, argon2i or pbkdf2 (default: cryptsetup's)"},
+		&cli.IntFlag{Name: "pbkdf-memory", Category: categoryLUKS, Usage: "give argon2 `KIB` of memory (default: cryptsetup's)"},
+		&cli.IntFlag{Name: "pbkdf-force-iterations", Category: categoryLUKS, Usage: "make `N` rounds instead of measuring how many take --iter-time"},
 		&cli.IntFlag{Name: "iter-time", Category: categoryLUKS, Usage: "let an unlock take `MS` milliseconds (default: cryptsetup's)"},
 		&cli.IntFlag{Name: "sector-size", Category: categoryLUKS, Value: luksDefault.Sector, Usage: "encrypt in sectors of `BYTES`, 512 or 4096; 4096 changes the disk that the guest sees"},
 		&cli.BoolFlag{Name: "allow-discards", Category: categoryLUKS, Usage: "let the guest's TRIM through; it shows which blocks are in use"},
@@ -52,7 +52,7 @@ func targetFlags() []cli.Flag {
 
 func copyFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "verify", Category: categoryCopy, Value: string(migrate.VerifyTarget), Usage: "`HOW` the copy is checked: target reads it back, full also reads the source again, none"},
+		&cli.StringFlag{Name: "verify", Category: categoryCopy, Value: string(migrate.VerifyTarget), Usage: "check the copy `HOW`: target reads it back, full also reads the source again, none"},
 		&cli.StringFlag{Name: "max-rate", Category: categoryCopy, Usage: "copy at most `SIZE` a second, such as 200M"},
 		&cli.BoolFlag{Name: "io-idle", Category: categoryCopy, Usage: "copy only when nobody else wants the disks"},
 		&cli.IntFlag{Name: "retries", Category: categoryCopy, Usage: "try a failed read `N` times again; writes never are"},

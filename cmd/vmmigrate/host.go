@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"os"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -17,21 +16,20 @@ import (
 )
 
 // notRootError says that a command needs root.
-type notRootError struct{ command string }
+type notRootError struct {
+	// command is its name, and again the whole command line.
+	command, again string
+}
 
 func (e *notRootError) Error() string {
 	return e.command + " needs root: it reads disks and volume groups"
 }
 
-// libvirtTime is how long one call to libvirt may take. libvirt probes QEMU at
-// the first look at a definition, which takes most of a minute on a slow host.
-const libvirtTime = 90 * time.Second
-
 // host opens the way to this machine's LVM, LUKS and libvirt. readOnly holds
 // back every program that would change something. close ends the connection.
 func (s *session) host(ctx context.Context, c *cli.Context, readOnly bool) (env *migrate.Env, closeHost func(), err error) {
-	if os.Geteuid() != 0 {
-		return nil, nil, &notRootError{c.Command.Name}
+	if !s.root {
+		return nil, nil, &notRootError{command: pathOf(c), again: s.again(sameCommand(c, pathOf(c)))}
 	}
 	var runner command.Runner = command.Log{Runner: command.Local{}, Logger: s.log}
 	if readOnly {
@@ -42,7 +40,7 @@ func (s *session) host(ctx context.Context, c *cli.Context, readOnly bool) (env 
 			return nil, nil, err
 		}
 	}
-	conn, err := hypervisor.Dial(ctx, hypervisor.Options{URI: c.String(flagConnect), Timeout: libvirtTime})
+	conn, err := hypervisor.Dial(ctx, hypervisor.Options{URI: c.String(flagConnect), Timeout: s.libvirtTime})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -56,7 +54,7 @@ func (s *session) host(ctx context.Context, c *cli.Context, readOnly bool) (env 
 }
 
 func (s *session) store(c *cli.Context) migrate.Store {
-	return migrate.Store{Dir: c.String(flagStateDir), Now: time.Now}
+	return migrate.Store{Dir: s.stateDir, Now: time.Now}
 }
 
 // plans makes the plans for the VMs that the flags choose.

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/google/shlex"
 	"github.com/urfave/cli/v2"
@@ -36,10 +35,6 @@ type keySourceError struct {
 
 func (e *keySourceError) Error() string { return fmt.Sprintf("no key from %s: %v", e.source, e.err) }
 func (e *keySourceError) Unwrap() error { return e.err }
-
-// keyCommandTime bounds a passphrase command: a person may have to touch a
-// token, but nobody waits for a hung one all night.
-const keyCommandTime = 2 * time.Minute
 
 // keyring gives each VM's key from the one source that the flags name. Keys
 // that come from a file or descriptor are read once, before anything is done.
@@ -178,7 +173,7 @@ func readDescriptor(n int) (luks.Key, error) {
 func (k *keyring) fromCommand(ctx context.Context, vm string) (luks.Key, error) {
 	source := "--passphrase-command " + k.argv[0]
 	result, err := command.Local{}.Run(ctx, command.Cmd{
-		Name: k.argv[0], Args: k.argv[1:], Env: []string{"VMMIGRATE_VM=" + vm}, Timeout: keyCommandTime,
+		Name: k.argv[0], Args: k.argv[1:], Env: []string{"VMMIGRATE_VM=" + vm}, Timeout: k.session.keyTime,
 	})
 	if err != nil {
 		return luks.Key{}, &keySourceError{source, err}

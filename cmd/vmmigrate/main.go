@@ -18,22 +18,31 @@ import (
 // version is set at build time by -ldflags "-X main.version=…".
 var version = "dev"
 
-func main() { os.Exit(mainCode()) }
+func main() { os.Exit(mainCode(thisMachine())) }
 
-func mainCode() int {
+func mainCode(here machine) int {
+	// Without this the first event for a reader that went away, as in
+	// `run --output json | head -1`, would end the process in the middle of a
+	// copy (os/signal, "SIGPIPE"); with it the write fails and the copy goes on.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, stop := interruptible(context.Background())
 	defer stop()
-	return run(ctx, os.Args, streams{in: os.Stdin, out: os.Stdout, err: os.Stderr})
+	return run(ctx, os.Args, streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}, here)
 }
 
 // interruptible returns a context that the first SIGINT, SIGTERM or SIGHUP
 // ends, with a *migrate.InterruptedError as its cause. From then on the signals
 // do what they do by default: a second one ends the process at once, which is
-// as safe as kill -9.
+// as safe as kill -9. A signal that was ignored when the process began, as
+// SIGHUP is under nohup, stays ignored.
 func interruptible(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			signal.Notify(signals, s)
+		}
+	}
 	go func() {
 		select {
 		case got := <-signals:

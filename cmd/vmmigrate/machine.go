@@ -1,0 +1,24 @@
+package main
+
+import (
+	"os"
+	"time"
+)
+
+// machine is what a command line goes by besides its arguments, so that a test
+// can say that it runs as another user, or wait for a hung daemon in less time.
+type machine struct {
+	// root says whether this process may read disks and volume groups.
+	root bool
+	// libvirtTime is how long one call to libvirt may take.
+	libvirtTime time.Duration
+	// keyTime bounds a passphrase command.
+	keyTime time.Duration
+}
+
+// thisMachine is the real one. libvirt probes QEMU at the first look at a
+// definition, which takes most of a minute on a slow host. A passphrase command
+// may have a person touch a token, but nobody waits for a hung one all night.
+func thisMachine() machine {
+	return machine{root: os.Geteuid() == 0, libvirtTime: 90 * time.Second, keyTime: 2 * time.Minute}
+}
