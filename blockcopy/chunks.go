@@ -23,11 +23,19 @@ type Chunks struct {
 
 	mu sync.Mutex
 	// file is nil for a record in memory; memory then has all its pages.
-	file   *os.File
+	file   recordFile
 	memory map[int64]page
 	// done has a bit a chunk.
 	done  []uint64
 	bytes int64
+}
+
+// recordFile is what a record needs of its file, an *os.File.
+type recordFile interface {
+	io.ReaderAt
+	io.WriterAt
+	Sync() error
+	Close() error
 }
 
 // finished is a chunk that was written.
@@ -83,9 +91,12 @@ func createChunks(path string, h header) (*Chunks, error) {
 	if err := syncFolder(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
-	c.path, c.memory = path, nil
-	c.file, err = os.OpenFile(path, os.O_RDWR, 0)
-	return c, err
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	c.path, c.file, c.memory = path, f, nil
+	return c, nil
 }
 
 // syncFolder makes a rename in folder durable, which renameio leaves undone.
@@ -262,7 +273,7 @@ func (c *Chunks) write(list []page) error {
 			return err
 		}
 	}
-	if err := c.flush(); err != nil {
+	if err := c.file.Sync(); err != nil {
 		return err
 	}
 	for _, p := range list {
@@ -270,19 +281,7 @@ func (c *Chunks) write(list []page) error {
 			return err
 		}
 	}
-	return c.flush()
-}
-
-func (c *Chunks) flush() error {
-	for {
-		err := unix.Fdatasync(int(c.file.Fd()))
-		if err == nil {
-			return nil
-		}
-		if err != unix.EINTR {
-			return &os.PathError{Op: "fdatasync", Path: c.path, Err: err}
-		}
-	}
+	return c.file.Sync()
 }
 
 func (c *Chunks) has(index int64) bool { return c.done[index/64]&(1<<(index%64)) != 0 }

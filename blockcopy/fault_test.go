@@ -85,6 +85,7 @@ func TestWrongSizesAreRefusedBeforeTheFirstByte(t *testing.T) {
 		want   SizeError
 	}{
 		{"target one sector too small", func(j *Job) { j.Target = newDisk("target", noise(19*512)) }, SizeError{"target", 19 * 512, 20 * 512}},
+		{"target without room for the padding", func(j *Job) { j.PayloadSize = 20*512 + 1; j.Done = nil }, SizeError{"target", 20 * 512, 20*512 + 1}},
 		{"source shrank", func(j *Job) { j.Size = 21 * 512; j.PayloadSize = 21 * 512 }, SizeError{"source", 20 * 512, 21 * 512}},
 		{"source grew", func(j *Job) { j.Size = 19 * 512; j.PayloadSize = 20 * 512 }, SizeError{"source", 20 * 512, 19 * 512}},
 	} {
@@ -97,6 +98,26 @@ func TestWrongSizesAreRefusedBeforeTheFirstByte(t *testing.T) {
 				t.Fatalf("got %v after %d writes, want %v", err, len(target.log), &c.want)
 			}
 		})
+	}
+}
+
+func TestAJobThatMakesNoSenseIsRefused(t *testing.T) {
+	for field, change := range map[string]func(*Job){
+		"Source, Target":                       func(j *Job) { j.Source = nil },
+		"Size":                                 func(j *Job) { j.Size = -1 },
+		"PayloadSize":                          func(j *Job) { j.PayloadSize = 19 * 512 },
+		"ChunkSize":                            func(j *Job) { j.ChunkSize = 513 },
+		"Workers":                              func(j *Job) { j.Workers = -1 },
+		"BlockSize":                            func(j *Job) { j.BlockSize = 1 },
+		"MaxRate, Retries, CheckpointInterval": func(j *Job) { j.MaxRate = -1 },
+	} {
+		_, target, job := small()
+		change(&job)
+		_, err := Copy(t.Context(), job)
+		var je *JobError
+		if !errors.As(err, &je) || je.Field != field || len(target.log) > 0 {
+			t.Errorf("%s: %v", field, err)
+		}
 	}
 }
 
@@ -224,8 +245,9 @@ func TestInterruptionKeepsWhatIsDoneAndTellsWhy(t *testing.T) {
 		time.AfterFunc(7500*time.Millisecond, func() { cancel(why) })
 		job.Checkpoint = func(ctx context.Context, _ *Chunks) error { return ctx.Err() }
 		r, err := Copy(ctx, job)
-		if !errors.Is(err, why) {
-			t.Fatalf("want the context's cause, got %v", err)
+		var failed *CheckpointError
+		if !errors.Is(err, why) || errors.As(err, &failed) {
+			t.Fatalf("want the context's cause alone, got %v", err)
 		}
 		if took := time.Since(begin); took > 9*time.Second {
 			t.Fatalf("it went on for %s after the context ended", took-7500*time.Millisecond)

@@ -139,6 +139,42 @@ func TestAPowerCutDuringACheckpointLosesNothingRecordedBefore(t *testing.T) {
 	})
 }
 
+// watched is a record's file that notes what was done to it, in order.
+type watched struct {
+	recordFile
+	log []string
+}
+
+func (w *watched) WriteAt(p []byte, offset int64) (int, error) {
+	where := "place"
+	if offset < firstPage*pageSize {
+		where = "journal"
+	}
+	if n := len(w.log); n == 0 || w.log[n-1] != where {
+		w.log = append(w.log, where)
+	}
+	return w.recordFile.WriteAt(p, offset)
+}
+
+func (w *watched) Sync() error {
+	w.log = append(w.log, "flush")
+	return w.recordFile.Sync()
+}
+
+func TestAPageIsSafeInTheJournalBeforeItsPlaceIsTouched(t *testing.T) {
+	const n = (journalPages + 1) * pageChunks
+	c, _ := fileOf(t, t.TempDir(), n)
+	w := &watched{recordFile: c.file}
+	c.file = w
+	if err := c.add(batchOf(upTo(n)...)); err != nil {
+		t.Fatal(err)
+	}
+	want := "[journal flush place flush journal flush place flush]"
+	if got := fmt.Sprint(w.log); got != want {
+		t.Fatalf("%s, want %s", got, want)
+	}
+}
+
 func read(t testing.TB, path string) []byte {
 	b, err := os.ReadFile(path)
 	if err != nil {
