@@ -93,11 +93,15 @@ func TestAPowerCutDuringACheckpointLosesNothingRecordedBefore(t *testing.T) {
 		const n = 400
 		c, path := fileOf(t, folder, n)
 		order := rapid.Permutation(upTo(n)).Draw(rt, "order")
-		first, second := rapid.IntRange(0, n).Draw(rt, "recorded"), 0
-		second = rapid.IntRange(first, n).Draw(rt, "then")
-		if err := c.add(batchOf(order[:first]...)); err != nil {
-			rt.Fatal(err)
+		first := 0
+		for range rapid.IntRange(1, 4).Draw(rt, "checkpoints") {
+			next := rapid.IntRange(first, n).Draw(rt, "recorded")
+			if err := c.add(batchOf(order[first:next]...)); err != nil {
+				rt.Fatal(err)
+			}
+			first = next
 		}
+		second := rapid.IntRange(first, n).Draw(rt, "then")
 		old := read(t, path)
 		if err := c.add(batchOf(order[first:second]...)); err != nil {
 			rt.Fatal(err)
@@ -172,6 +176,27 @@ func TestAPageIsSafeInTheJournalBeforeItsPlaceIsTouched(t *testing.T) {
 	want := "[journal flush place flush journal flush place flush]"
 	if got := fmt.Sprint(w.log); got != want {
 		t.Fatalf("%s, want %s", got, want)
+	}
+}
+
+func TestTheNewestCopyInTheJournalCounts(t *testing.T) {
+	older, newer, torn := newPage(7), newPage(7), newPage(7)
+	older.seal()
+	for range 2 {
+		newer.seal()
+	}
+	for range 3 {
+		torn.seal()
+	}
+	torn[100] ^= 1
+	for _, order := range [][]page{{older, torn, newer}, {newer, torn, older}} {
+		var journal []byte
+		for _, p := range order {
+			journal = append(journal, p...)
+		}
+		if got := readJournal(journal); len(got) != 1 || got[7].version() != 2 {
+			t.Errorf("%d pages, of version %d", len(got), got[7].version())
+		}
 	}
 }
 
