@@ -43,24 +43,25 @@ type OriginDisk struct {
 // Origin reads back what Rewrite put into <metadata>; ok is false when the
 // domain is no clone of ours.
 func (d *Domain) Origin() (origin Origin, ok bool) {
-	for _, top := range d.ours() {
-		n := d.paths[top]
-		origin = Origin{Job: attrValue(top, "job")}
-		for _, kid := range n.kids {
-			switch kid.key {
-			case "{" + Namespace + "}origin":
-				origin.Name, origin.UUID = attrValue(kid.source, "name"), attrValue(kid.source, "uuid")
-			case "{" + Namespace + "}disk":
-				origin.Disks = append(origin.Disks, OriginDisk{
-					Target: attrValue(kid.source, "target"), Source: attrValue(kid.source, "source"),
-					VG: attrValue(kid.source, "vg"), LV: attrValue(kid.source, "lv"),
-					LUKS: attrValue(kid.source, "luks"), Mapper: attrValue(kid.source, "mapper"),
-				})
-			}
-		}
-		return origin, true
+	found := d.ours()
+	if len(found) == 0 {
+		return Origin{}, false
 	}
-	return Origin{}, false
+	top := found[0]
+	origin.Job = attrValue(top, "job")
+	for _, kid := range d.paths[top].kids {
+		switch kid.key {
+		case "{" + Namespace + "}origin":
+			origin.Name, origin.UUID = attrValue(kid.source, "name"), attrValue(kid.source, "uuid")
+		case "{" + Namespace + "}disk":
+			origin.Disks = append(origin.Disks, OriginDisk{
+				Target: attrValue(kid.source, "target"), Source: attrValue(kid.source, "source"),
+				VG: attrValue(kid.source, "vg"), LV: attrValue(kid.source, "lv"),
+				LUKS: attrValue(kid.source, "luks"), Mapper: attrValue(kid.source, "mapper"),
+			})
+		}
+	}
+	return origin, true
 }
 
 // ReadOrigin is Parse and Domain.Origin in one.

@@ -8,7 +8,8 @@
 # and 11.3 (trixie). apt downloads and verifies the package lists, with a
 # configuration of its own in a temporary folder: nothing under /etc, /var/lib
 # or /var/cache changes, and no rights are needed. It needs apt, xz-utils, tar
-# and debian-archive-keyring. An archive that is there already is kept.
+# and debian-archive-keyring; the tests also need xmllint (libxml2-utils). An
+# archive that is there already is kept.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 into=${1:-$here/../../.cache/libvirt}
@@ -34,7 +35,7 @@ apt() {
 
 fresh=no
 echo "$archives" | while read -r version sum; do
-	[ -d "$into/libvirt-$version/tests" ] && continue
+	[ -f "$into/libvirt-$version/src/conf/schemas/domain.rng" ] && continue
 	if [ "$fresh" = no ]; then
 		apt update
 		fresh=yes
@@ -47,7 +48,8 @@ echo "$archives" | while read -r version sum; do
 		sed -n "s/^Version: \($version-.*\)/\1/p" | head -n 1)" || true
 	echo "$sum  libvirt_$version.orig.tar.xz" | sha256sum -c
 	mkdir -p "$work/unpacked"
-	tar -xf "libvirt_$version.orig.tar.xz" -C "$work/unpacked" --wildcards '*/tests/*.xml'
+	tar -xf "libvirt_$version.orig.tar.xz" -C "$work/unpacked" --wildcards '*/tests/*.xml' '*/src/conf/schemas/*.rng'
+	rm -rf "$into/libvirt-$version"
 	mv "$work/unpacked/libvirt-$version" "$into/"
 done
 find "$into" -type f -name '*.xml' | wc -l
