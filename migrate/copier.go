@@ -100,6 +100,30 @@ func (BlockCopier) Copy(ctx context.Context, r CopyRequest) (CopyResult, error) 
 	return remarked, err
 }
 
+// WriteRate implements Copier.
+func (BlockCopier) WriteRate(ctx context.Context, payload string, bytes int64) (float64, error) {
+	target, err := blockcopy.OpenTarget(payload, bytes)
+	if err != nil {
+		return 0, err
+	}
+	result, err := blockcopy.Copy(ctx, blockcopy.Job{Source: zeros(bytes), Target: target, NoDigest: true})
+	if closeErr := target.Close(); err == nil {
+		err = closeErr
+	}
+	return float64(bytes) / max(result.Elapsed.Seconds(), 1e-6), err
+}
+
+// zeros is a source of that many zero bytes.
+type zeros int64
+
+func (z zeros) Name() string { return "zeros" }
+func (z zeros) Size() int64  { return int64(z) }
+
+func (z zeros) ReadAt(p []byte, _ int64) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
 // claimSource opens a source so that, if it is a block device, this host can
 // neither mount nor map it for as long (open(2), O_EXCL). Of a file the flag
 // means nothing.

@@ -155,8 +155,11 @@ func (d *Decider) warn(plan *Plan, vm *DomainFacts) {
 	if plan.Options.Verify == VerifyNone {
 		plan.warn(WarnNoVerify, "", "", "the copy will not be verified")
 	}
-	if vm.Autostart {
+	if vm.Autostart && !plan.Options.Autostart {
 		plan.warn(WarnAutostart, "", "", "the VM starts with the host; the clone will not, since its disks are locked after a boot")
+	}
+	if plan.Options.Autostart {
+		plan.warn(WarnAutostart, "", "", "the clone is marked to start with the host, which fails until its disks are unlocked")
 	}
 	for _, disk := range plan.Disks {
 		if vm.Disks[disk.Target].PhysicalVolume && !d.Facts.GuestsShielded {

@@ -48,6 +48,10 @@ type Options struct {
 	Verify VerifyMode `json:"verify,omitempty"`
 	// Pace says how hard the copy may press the disks.
 	Pace Pace `json:"pace,omitzero"`
+	// Perf tunes dm-crypt for the copy.
+	Perf PerfOptions `json:"perf,omitzero"`
+	// Autostart has the clone start with the host, if the original does.
+	Autostart bool `json:"autostart,omitempty"`
 	// Start starts the clone at the end.
 	Start bool `json:"start,omitempty"`
 	// Close closes the mappings at the end.
@@ -111,6 +115,9 @@ func (o Options) Validate() error {
 	}
 	if o.ThinPool != "" && o.LVMType != "" && o.LVMType != "thin" {
 		return &OptionError{"--thin-pool", fmt.Sprintf("goes with --lvm-type thin, not %s", o.LVMType)}
+	}
+	if o.Perf.Probe != "" && !slices.Contains([]PerfProbe{ProbeAuto, ProbeAlways, ProbeNever}, o.Perf.Probe) {
+		return &OptionError{"--perf-probe", fmt.Sprintf("%q is none of auto, always, never", o.Perf.Probe)}
 	}
 	if o.Start && o.Close {
 		return &OptionError{"--start", "can't go with --close: a guest can't start from a closed disk"}

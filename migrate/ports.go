@@ -55,6 +55,7 @@ type Hypervisor interface {
 	Define(ctx context.Context, xml []byte) (hypervisor.Domain, error)
 	Undefine(ctx context.Context, uuid string) error
 	Start(ctx context.Context, uuid string) error
+	SetAutostart(ctx context.Context, uuid string, autostart bool) error
 	// Events announces what happens to domains until ctx ends or the
 	// connection is lost, which closes the channel.
 	Events(ctx context.Context) (<-chan hypervisor.Event, error)
@@ -75,6 +76,9 @@ type Devices interface {
 type Copier interface {
 	Copy(ctx context.Context, request CopyRequest) (CopyResult, error)
 	Verify(ctx context.Context, request VerifyRequest) (blockcopy.Result, error)
+	// WriteRate writes zeros to the start of a payload and returns bytes per
+	// second.
+	WriteRate(ctx context.Context, payload string, bytes int64) (float64, error)
 	// SourceDigest reads one chunk of a source again: the digest of what the
 	// payload has to hold there.
 	SourceDigest(ctx context.Context, source string, size, payload, chunk int64) (blockcopy.Digest, error)

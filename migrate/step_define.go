@@ -17,11 +17,15 @@ var _ Step = define{}
 func (define) Name() StepName { return Define }
 
 // Check: the domain of the clone's name has the clone's UUID, and its metadata
-// name this job.
+// name this job. One that is not recorded as done was not yet compared with
+// what was meant.
 func (define) Check(ctx context.Context, job *Job, _ *DiskPlan) (Standing, error) {
 	_, found, err := job.clone(ctx)
 	if err != nil || !found {
 		return Absent, err
+	}
+	if !job.isDone(stepKey{step: Define}) {
+		return Partial, nil
 	}
 	return Present, nil
 }
@@ -73,13 +77,21 @@ func (define) Do(ctx context.Context, job *Job, _ *DiskPlan) error {
 	if err != nil {
 		return err
 	}
-	domain, err := job.Hypervisor.Define(ctx, rewritten.XML)
+	domain, found, err := job.clone(ctx)
+	if err == nil && !found {
+		domain, err = job.Hypervisor.Define(ctx, rewritten.XML)
+	}
 	if err != nil {
 		return err
 	}
 	dumped, err := job.Hypervisor.XML(ctx, domain.UUID)
 	if err != nil {
 		return err
+	}
+	if job.Plan.Options.Autostart {
+		if err := job.Hypervisor.SetAutostart(ctx, domain.UUID, true); err != nil {
+			return err
+		}
 	}
 	job.say(Define, nil, "%s", domain.Name)
 	if err := job.kept(rewritten.XML, dumped); err != nil {

@@ -44,13 +44,23 @@ func (o open) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
 	if err != nil {
 		return err
 	}
-	err = job.Encryption.Open(ctx, disk.Volume.Path, disk.Mapper, key, luks.OpenOptions{AllowDiscards: job.Plan.Options.AllowDiscards})
+	options, err := job.openOptions(disk)
+	if err != nil {
+		return err
+	}
+	if err := job.Encryption.Open(ctx, disk.Volume.Path, disk.Mapper, key, options); err != nil {
+		return err
+	}
+	job.say(Open, disk, "%s", disk.Device)
+	probe, err := job.wantsProbe(disk)
+	if err == nil && probe {
+		err = job.probe(ctx, disk, key)
+	}
 	if err != nil {
 		return err
 	}
 	// Invariant 2: the payload is exactly as large as planned.
 	standing, err := o.Check(ctx, job, disk)
-	job.say(Open, disk, "%s", disk.Device)
 	if err == nil && standing != Present {
 		err = fmt.Errorf("the mapping %s is not there although cryptsetup opened it", disk.Mapper)
 	}

@@ -36,6 +36,7 @@ func targetFlags() []cli.Flag {
 		&cli.StringFlag{Name: "lvm-type", Category: categoryTarget, Usage: "make volumes of `TYPE`: linear, striped, raid1, raid10 or thin (default: linear)"},
 		&cli.StringFlag{Name: "thin-pool", Category: categoryTarget, Usage: "make thin volumes in `POOL`"},
 		&cli.BoolFlag{Name: "keep-mac", Category: categoryTarget, Usage: "keep the MAC addresses; original and clone must then never run at once"},
+		&cli.BoolFlag{Name: "autostart", Category: categoryTarget, Usage: "mark the clone to start with the host; its disks have to be unlocked first"},
 		&cli.StringSliceFlag{Name: "skip-disk", Category: categoryTarget, Usage: "leave the disk `TARGET` as it is, unencrypted and shared; may be given several times"},
 		&cli.StringFlag{Name: "luks-type", Category: categoryLUKS, Value: string(luksDefault.Type), Usage: "format as `TYPE`: luks2 or luks1"},
 		&cli.StringFlag{Name: "cipher", Category: categoryLUKS, Value: luksDefault.Cipher, Usage: "encrypt with `CIPHER`"},
@@ -56,6 +57,10 @@ func copyFlags() []cli.Flag {
 		&cli.StringFlag{Name: "max-rate", Category: categoryCopy, Usage: "copy at most `SIZE` a second, such as 200M"},
 		&cli.BoolFlag{Name: "io-idle", Category: categoryCopy, Usage: "copy only when nobody else wants the disks"},
 		&cli.IntFlag{Name: "retries", Category: categoryCopy, Usage: "try a failed read `N` times again; writes never are"},
+		&cli.BoolFlag{Name: "perf-no_read_workqueue", Category: categoryCopy, Usage: "decrypt without dm-crypt's work queue while copying, as cryptsetup's option of that name"},
+		&cli.BoolFlag{Name: "perf-no_write_workqueue", Category: categoryCopy, Usage: "encrypt without dm-crypt's work queue while copying"},
+		&cli.BoolFlag{Name: "perf-same_cpu_crypt", Category: categoryCopy, Usage: "encrypt on the CPU that submitted the write"},
+		&cli.StringFlag{Name: "perf-probe", Category: categoryCopy, Value: string(migrate.ProbeAuto), Usage: "measure `WHEN` whether doing without the work queues helps: auto (disks from 16 GiB), always, never"},
 		&cli.IntFlag{Name: "workers", Category: categoryCopy, Usage: "copy `N` chunks at once (default: measured)"},
 		&cli.StringFlag{Name: "block-size", Category: categoryCopy, Usage: "read and write `SIZE` at once, such as 1M (default: measured)"},
 	}
@@ -65,6 +70,11 @@ func copyFlags() []cli.Flag {
 func options(c *cli.Context) (migrate.Options, error) {
 	o := migrate.Options{
 		VG: c.String("vg"), Clone: c.String("name"), LV: c.String("lv-name"), LVMType: c.String("lvm-type"), ThinPool: c.String("thin-pool"),
+		Autostart: c.Bool("autostart"),
+		Perf: migrate.PerfOptions{
+			NoReadWorkqueue: c.Bool("perf-no_read_workqueue"), NoWriteWorkqueue: c.Bool("perf-no_write_workqueue"),
+			SameCPUCrypt: c.Bool("perf-same_cpu_crypt"), Probe: migrate.PerfProbe(c.String("perf-probe")),
+		},
 		KeepMAC: c.Bool("keep-mac"), SkipDisks: c.StringSlice("skip-disk"), AllowDiscards: c.Bool("allow-discards"),
 		LUKS: migrate.LUKSOptions{
 			Type: luks.Type(c.String("luks-type")), Cipher: c.String("cipher"), KeySize: c.Int("key-size"), Hash: c.String("hash"),
