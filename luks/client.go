@@ -107,7 +107,8 @@ func (c *Client) Open(ctx context.Context, device, mapper string, key Key, optio
 	if err := errors.Join(ValidMapper(mapper), checkLength(key.Len())); err != nil {
 		return err
 	}
-	return c.withHolders(recognise(c.keyed(ctx, options.args(), key, device, mapper), device, mapper))
+	_, err := c.run.Run(ctx, OpenCommand(device, mapper, key, options))
+	return c.withHolders(recognise(err, device, mapper))
 }
 
 // TestKey returns nil when key unlocks the volume on device, and a
@@ -117,7 +118,8 @@ func (c *Client) TestKey(ctx context.Context, device string, key Key) error {
 	if err := checkLength(key.Len()); err != nil {
 		return err
 	}
-	return recognise(c.keyed(ctx, []string{"open", "--test-passphrase", "--type", "luks", "--batch-mode"}, key, device), device, "")
+	_, err := c.run.Run(ctx, keyed([]string{"open", "--test-passphrase", "--type", "luks", "--batch-mode"}, key, device))
+	return recognise(err, device, "")
 }
 
 // IsLUKS says whether device bears a LUKS header of either type. It returns a
@@ -144,7 +146,7 @@ func (c *Client) HeaderBackup(ctx context.Context, device, file string) error {
 	if _, err := os.Lstat(file); err == nil {
 		return &ExistsError{File: file}
 	}
-	if _, err := c.run.Run(ctx, command.Cmd{Name: "cryptsetup", Args: []string{"luksHeaderBackup", "--batch-mode", "--header-backup-file=" + file, "--", device}}); err != nil {
+	if _, err := c.run.Run(ctx, HeaderBackupCommand(device, file)); err != nil {
 		return recognise(err, device, "")
 	}
 	if err := os.Chmod(file, 0o600); err != nil {
@@ -184,7 +186,7 @@ func (c *Client) Close(ctx context.Context, mapper string) error {
 			return fmt.Errorf("%q is a device-mapper device of the kind %q and no LUKS mapping, so it is not ours to close", mapper, mapping.Target)
 		}
 		if mapping.OpenCount == 0 {
-			_, err := c.run.Run(ctx, command.Cmd{Name: "cryptsetup", Args: []string{"close", "--", mapper}})
+			_, err := c.run.Run(ctx, CloseCommand(mapper))
 			err = recognise(err, mapping.Device, mapper)
 			var busy *BusyError
 			if err == nil || errors.As(err, &missing) {

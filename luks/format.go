@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/vmmigrate/vmmigrate/internal/command"
 )
 
 // Type is a version of the LUKS format.
@@ -159,7 +156,7 @@ func (c *Client) Format(ctx context.Context, spec FormatSpec, key Key) (Header, 
 	if need := spec.Offset + block; size < need {
 		return Header{}, &TooSmallError{Device: spec.Device, Size: size, Need: need}
 	}
-	if err := c.keyed(ctx, spec.args(), key, spec.Device); err != nil {
+	if _, err := c.run.Run(ctx, FormatCommand(spec, key)); err != nil {
 		return Header{}, c.withHolders(recognise(err, spec.Device, ""))
 	}
 	header, err := c.Header(ctx, spec.Device)
@@ -173,23 +170,4 @@ func (c *Client) Format(ctx context.Context, spec FormatSpec, key Key) (Header, 
 		return header, fmt.Errorf("%q was formatted as %s %s, but bears the header of %s %s", spec.Device, spec.Type, spec.UUID, header.Type, header.UUID)
 	}
 	return header, nil
-}
-
-// largeKey is from where on cryptsetup is told a key's size. Without it,
-// cryptsetup grows its buffer by 4 KiB and copies it each time: a minute and
-// more for 8 MiB. A short key's size stays untold, for arguments can be seen
-// by anyone on the host and a passphrase's length is worth something.
-const largeKey = 64 << 10
-
-// keyed runs cryptsetup on operands with the key on its standard input, taken
-// byte for byte (cryptsetup(8), NOTES ON PASSPHRASE PROCESSING: with
-// --key-file=- no newline ends or leaves it).
-func (c *Client) keyed(ctx context.Context, args []string, key Key, operands ...string) error {
-	args = append(slices.Clone(args), "--key-file=-")
-	if key.Len() >= largeKey {
-		args = append(args, "--keyfile-size", strconv.Itoa(key.Len()))
-	}
-	args = append(append(args, "--"), operands...)
-	_, err := c.run.Run(ctx, command.Cmd{Name: "cryptsetup", Args: args, Stdin: key.Bytes()})
-	return err
 }

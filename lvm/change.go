@@ -45,11 +45,11 @@ func (c *Client) Create(ctx context.Context, spec Spec) (LV, error) {
 	if why := group.Unfit(); why != "" {
 		return LV{}, fmt.Errorf("no volume can be made in volume group %q: %s", spec.VG, why)
 	}
-	args, err := createArgs(spec, group.ExtentSize)
+	create, err := CreateCommand(spec, group.ExtentSize)
 	if err != nil {
 		return LV{}, err
 	}
-	if _, err := c.run.Run(ctx, command.Cmd{Name: "lvcreate", Args: args}); err != nil {
+	if _, err := c.run.Run(ctx, create); err != nil {
 		if full := noSpace(err, group, spec.Size); full != nil {
 			return LV{}, full
 		}
@@ -63,6 +63,16 @@ func (c *Client) Create(ctx context.Context, spec Spec) (LV, error) {
 		return volume, fmt.Errorf("volume %q was made with %d bytes, not %d", spec.VG+"/"+spec.Name, volume.Size, spec.Size)
 	}
 	return volume, nil
+}
+
+// CreateCommand is the lvcreate that Create runs in a group whose extents have
+// so many bytes. It returns an error for a size that lvcreate would round.
+func CreateCommand(spec Spec, extent int64) (command.Cmd, error) {
+	args, err := createArgs(spec, extent)
+	if err != nil {
+		return command.Cmd{}, err
+	}
+	return command.Cmd{Name: "lvcreate", Args: args}, nil
 }
 
 // createArgs are lvcreate's arguments (lvcreate(8)). What a signature search
