@@ -28,7 +28,7 @@ func Build(ctx context.Context, cacheDir string) (Images, error) {
 	}
 	// What the images are made from is in their folder's name, so that a
 	// change makes new ones.
-	recipe := fmt.Sprint(k.version, string(initScript), grubConfig, partitions, dataSize, Says, modules, applets)
+	recipe := fmt.Sprint(k.version, string(initScript), grubConfig, partitions, DataSize, Says, modules, applets)
 	sum := sha256.Sum256([]byte(recipe))
 	dir := filepath.Join(cacheDir, "guest-"+hex.EncodeToString(sum[:6]))
 	images := Images{Root: filepath.Join(dir, "root.img"), Data: filepath.Join(dir, "data.img"), ISO: filepath.Join(dir, "cd.iso")}

@@ -97,14 +97,14 @@ func fillTree(tree string, k kernel) error {
 // Says is the text in the guest's /etc/mail-server-says, which it prints.
 const Says = "imap.example.org: 2 mailboxes, all mail is here"
 
-// dataSize is the second disk's: an odd number of sectors.
-const dataSize = 10<<20 + 3*sector
+// DataSize is the second disk's, in bytes: an odd number of sectors.
+const DataSize = 10<<20 + 3*sector
 
 // buildData makes the second disk, dir/data.img: noise, a hole, and noise up
 // to its last byte.
 func buildData(dir string) error {
 	image := filepath.Join(dir, "data.img")
-	if err := makeSparse(image, dataSize); err != nil {
+	if err := makeSparse(image, DataSize); err != nil {
 		return err
 	}
 	file, err := os.OpenFile(image, os.O_WRONLY, 0)
@@ -112,7 +112,7 @@ func buildData(dir string) error {
 		return err
 	}
 	defer file.Close()
-	for _, start := range []int64{0, dataSize - 3<<20} {
+	for _, start := range []int64{0, DataSize - 3<<20} {
 		if _, err := file.WriteAt(noise(3<<20), start); err != nil {
 			return err
 		}

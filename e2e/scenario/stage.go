@@ -109,6 +109,9 @@ func (s *Stage) furnish(ctx context.Context) error {
 	if _, err := s.Shell(ctx, `pvcreate -q --yes "$1"; vgcreate -q "$2" "$1"`, s.Device(0), Group); err != nil {
 		return err
 	}
+	if err := s.WriteFile(ctx, KeyFile, []byte(Key), 0o600); err != nil {
+		return err
+	}
 	var err error
 	s.Guest, err = guest.Install(ctx, s.Host, s.Images, Group)
 	return err

@@ -95,7 +95,7 @@ func (c *Command) Start() error {
 	c.id = h.lastID
 	h.commands[c.id] = c
 	h.mu.Unlock()
-	fmt.Fprintf(h.log, "test host# %s\n", command.Quote(c.Argv))
+	fmt.Fprintf(h.log, "test host# %.200s\n", strings.Join(strings.Fields(command.Quote(c.Argv)), " "))
 	if err := h.to.Send(wire.Request{ID: c.id, Op: wire.Start, Argv: c.Argv, Env: c.Env, Pty: c.Pty}); err != nil {
 		return err
 	}

@@ -7,12 +7,13 @@ import (
 	"strings"
 )
 
-// needs are the programs that a host or a scenario on it runs, and the Debian
-// packages that they come from. e2e/setup.sh installs these.
+// needs are programs that a host runs or its guest is built with, and the
+// Debian packages that they come from. e2e/setup.sh installs these.
 var needs = map[string]string{
-	"linux.uml": "user-mode-linux", "modprobe": "kmod", "udevadm": "udev", "ip": "iproute2", "gcc": "gcc", "mke2fs": "e2fsprogs",
+	"linux.uml": "user-mode-linux", "modprobe": "kmod", "udevadm": "udev", "ip": "iproute2", "gcc": "gcc", "pgrep": "procps",
 	"lvm": "lvm2", "thin_check": "thin-provisioning-tools", "cryptsetup": "cryptsetup-bin",
 	"libvirtd": "libvirt-daemon-system", "virsh": "libvirt-clients", "qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils",
+	"busybox": "busybox-static", "mke2fs": "e2fsprogs", "sfdisk": "fdisk", "grub-mkimage": "grub-common", "genisoimage": "genisoimage",
 }
 
 // MissingError says which Debian packages the machine lacks.

@@ -1,0 +1,227 @@
+//go:build linux && amd64
+
+package main
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// instant is right before something happens that others can see.
+type instant struct {
+	// Step and Disk are what the journal was last told of; before it was told
+	// of anything, Step is preflight.
+	Step string `json:"step"`
+	Disk string `json:"disk,omitempty"`
+	// What is about to happen: "run lvcreate", "write journal: done open".
+	What string `json:"what"`
+	// N counts the instants of a program's run that are alike so far, from 1.
+	N int `json:"n"`
+	// Changes is true if more than the program itself is about to change.
+	Changes bool `json:"changes"`
+	// Lasting is true for what goes on by itself once it has been started: a
+	// program, a request to a daemon.
+	Lasting bool `json:"lasting,omitempty"`
+
+	next *record
+}
+
+func (i instant) String() string {
+	disk := ""
+	if i.Disk != "" {
+		disk = " " + i.Disk
+	}
+	return fmt.Sprintf("%s%s: %s #%d", i.Step, disk, i.What, i.N)
+}
+
+func (i instant) key() string { return i.String() }
+
+// record is what matters here of a journal's record.
+type record struct {
+	Kind string `json:"kind"`
+	Step string `json:"step"`
+	Disk string `json:"disk"`
+}
+
+// position follows a job through the processes that work on it.
+type position struct {
+	step, disk string
+	seen       map[string]int
+}
+
+func newPosition() *position { return &position{step: "preflight", seen: map[string]int{}} }
+
+// process begins another process of the same job.
+func (p *position) process() { p.seen = map[string]int{} }
+
+func (p *position) name(what string, changes, lasting bool) instant {
+	now := instant{Step: p.step, Disk: p.disk, What: what, Changes: changes, Lasting: lasting, N: 1}
+	key := now.key()
+	p.seen[key]++
+	now.N = p.seen[key]
+	return now
+}
+
+// passed takes note of an instant that was let go by.
+func (p *position) passed(now instant) {
+	if now.next == nil {
+		return
+	}
+	switch now.next.Kind {
+	case "intent", "undoing":
+		p.step, p.disk = now.next.Step, now.next.Disk
+	case "end":
+		p.step, p.disk = "end", ""
+	}
+}
+
+// readsOnly are the programs, or subcommands, that change nothing. Any other
+// is taken to.
+var readsOnly = regexp.MustCompile(`^(lvs|vgs|pvs|lsblk|blkid|udevadm settle|dmsetup (info|table)|cryptsetup (isLuks|luksDump)|qemu-img info)( |$)`)
+
+// program is the instant before a program runs.
+func (p *position) program(argv []string) instant {
+	words := []string{filepath.Base(argv[0])}
+	for _, arg := range argv[1:] {
+		// The subcommand and the operands; flags only make it long.
+		if !strings.HasPrefix(arg, "-") && (len(words) == 1 || strings.ContainsAny(arg, "/_")) && !strings.Contains(arg, "lv_uuid") {
+			words = append(words, arg)
+		}
+	}
+	what := plain(strings.Join(words, " "))
+	changes := !readsOnly.MatchString(what)
+	return p.name("run "+what, changes, changes)
+}
+
+// instantOf says what the system call at whose entry pid stands is about; ok
+// is false if nobody but pid can notice it.
+func (p *position) instantOf(pid int, regs *syscall.PtraceRegs) (now instant, ok bool) {
+	switch regs.Orig_rax {
+	case unix.SYS_OPENAT:
+		if regs.Rdx&(unix.O_CREAT|unix.O_TRUNC) == 0 {
+			return instant{}, false
+		}
+		return p.file("create", text(pid, regs.Rsi))
+	case unix.SYS_MKDIRAT:
+		return p.file("make folder", text(pid, regs.Rsi))
+	case unix.SYS_UNLINKAT:
+		return p.file("remove", text(pid, regs.Rsi))
+	case unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2:
+		return p.file("rename", text(pid, regs.R10))
+	case unix.SYS_RENAME:
+		return p.file("rename", text(pid, regs.Rsi))
+	case unix.SYS_FTRUNCATE:
+		return p.file("truncate", target(pid, regs.Rdi))
+	case unix.SYS_WRITE, unix.SYS_PWRITE64:
+		if regs.Rdi <= 2 {
+			return instant{}, false
+		}
+		path := target(pid, regs.Rdi)
+		switch {
+		case strings.HasPrefix(path, "socket:"):
+			return p.request(memory(pid, regs.Rsi, min(regs.Rdx, 28)))
+		case strings.HasPrefix(path, "/dev/mapper/") || strings.HasPrefix(path, "/dev/dm-"):
+			return p.name("write payload", true, false), true
+		case filepath.Base(path) == "journal":
+			return p.journal(memory(pid, regs.Rsi, min(regs.Rdx, 1<<20)))
+		}
+		return p.file("write", path)
+	}
+	return instant{}, false
+}
+
+func (p *position) file(does, path string) (instant, bool) {
+	if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "/proc/") || strings.HasPrefix(path, "/dev/") || strings.HasPrefix(path, "/sys/") {
+		return instant{}, false
+	}
+	return p.name(does+" "+plain(path), true, false), true
+}
+
+// journal is the instant before a record is written.
+func (p *position) journal(line []byte) (instant, bool) {
+	const prefix = len("00000000 00000000 ") // see package migrate/journal
+	next := new(record)
+	if len(line) < prefix || json.Unmarshal(line[prefix:], next) != nil {
+		return p.file("write", "/journal")
+	}
+	now := p.name(strings.TrimSpace("write journal: "+next.Kind+" "+strings.TrimSpace(next.Step+" "+next.Disk)), true, false)
+	now.next = next
+	return now, true
+}
+
+// remote are libvirt's procedures that matter here, by their number in
+// src/remote/remote_protocol.x.
+var remote = map[uint32]string{11: "define", 350: "define", 35: "undefine", 231: "undefine", 9: "create", 196: "create"}
+
+// request is the instant before a request to libvirtd: a packet's header is
+// length, program, version, procedure, type, serial and status, each 32 bits
+// (docs/kbase/internals/rpc.rst).
+func (p *position) request(header []byte) (instant, bool) {
+	const remoteProgram = 0x20008086
+	if len(header) < 28 || binary.BigEndian.Uint32(header[4:]) != remoteProgram {
+		return instant{}, false
+	}
+	procedure := binary.BigEndian.Uint32(header[12:])
+	name, changes := remote[procedure]
+	if !changes {
+		name = strconv.Itoa(int(procedure))
+	}
+	return p.name("ask libvirt: "+name, changes, changes), true
+}
+
+var (
+	jobID  = regexp.MustCompile(`[0-9]{8}-[0-9]{6}-[0-9a-f]{4}`)
+	uuid   = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+	hash   = regexp.MustCompile(`\b[0-9a-f]{32}\b`)
+	random = regexp.MustCompile(`[0-9]{6,}`)
+)
+
+// plain takes out of a text what is another in each run.
+func plain(s string) string {
+	s = jobID.ReplaceAllString(s, "JOB")
+	s = uuid.ReplaceAllString(s, "UUID")
+	s = hash.ReplaceAllString(s, "HASH")
+	return random.ReplaceAllString(s, "N")
+}
+
+// target is what a file descriptor of a process refers to.
+func target(pid int, fd uint64) string {
+	path, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, fd))
+	if err != nil {
+		return ""
+	}
+	return path
+}
+
+// memory reads from a process.
+func memory(pid int, at, size uint64) []byte {
+	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	if err != nil {
+		return nil
+	}
+	defer mem.Close()
+	data := make([]byte, size)
+	n, _ := mem.ReadAt(data, int64(at)) // what could be read is what there is
+	return data[:n]
+}
+
+// text reads a path from a process.
+func text(pid int, at uint64) string {
+	// A page at a time: the next one may not be there.
+	size := 4096 - at%4096
+	data := memory(pid, at, size)
+	if !strings.ContainsRune(string(data), 0) {
+		data = append(data, memory(pid, at+size, 4096)...)
+	}
+	path, _, _ := strings.Cut(string(data), "\x00")
+	return path
+}

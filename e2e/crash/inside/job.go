@@ -1,0 +1,189 @@
+//go:build linux && amd64
+
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// The exit codes of vmmigrate that mean something here.
+const (
+	exitDone    = 0
+	exitRefused = 3
+)
+
+// program is the vmmigrate that ships.
+const program = "/usr/local/bin/vmmigrate"
+
+// runArgs are the job's: every step is in it, and one worker and a fixed block
+// size make every run of it the same.
+func runArgs(more ...string) []string {
+	return append([]string{
+		"run", "--vm", vm, "--key-file", keyFile, "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000",
+		"--workers", "1", "--block-size", "1M", "--close",
+	}, more...)
+}
+
+func resumeArgs() []string { return []string{"resume", vm, "--key-file", keyFile} }
+
+func rollbackArgs(more ...string) []string {
+	return append([]string{"rollback", vm, "--yes"}, more...)
+}
+
+// outcome is what became of one call of vmmigrate.
+type outcome struct {
+	ending
+	args   []string
+	output string
+}
+
+func (o outcome) String() string {
+	how := fmt.Sprintf("exit code %d", o.code)
+	if o.killed {
+		how = "killed"
+	}
+	return fmt.Sprintf("vmmigrate %s: %s\n%s", strings.Join(o.args, " "), how, strings.TrimSpace(o.output))
+}
+
+// call runs vmmigrate under the tracer.
+func call(args []string, where *position, at func(instant) action) (outcome, error) {
+	// Into a file: a pipe of ours would end with us and not with it.
+	output, err := os.CreateTemp("", "output-")
+	if err != nil {
+		return outcome{}, err
+	}
+	defer os.Remove(output.Name())
+	defer output.Close()
+	cmd := exec.Command(program, args...)
+	cmd.Stdout, cmd.Stderr = output, output
+	where.process()
+	end, err := trace(cmd, where, at)
+	if err != nil {
+		return outcome{}, err
+	}
+	said, err := os.ReadFile(output.Name())
+	return outcome{ending: end, args: args, output: string(said)}, err
+}
+
+// plainly runs vmmigrate without a tracer.
+func plainly(args []string) (outcome, error) {
+	out, err := exec.Command(program, args...).CombinedOutput()
+	o := outcome{args: args, output: string(out)}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		o.code, err = exit.ExitCode(), nil
+	}
+	return o, err
+}
+
+// jobBegun says whether the state directory holds a job.
+func jobBegun() bool {
+	jobs, _ := filepath.Glob(stateDir + "/jobs/[0-9]*") // the pattern is a good one
+	return len(jobs) > 0
+}
+
+// jobDone says whether the only job's journal has its last record.
+func jobDone() bool {
+	files, _ := filepath.Glob(stateDir + "/jobs/[0-9]*/journal") // the pattern is a good one
+	if len(files) != 1 {
+		return false
+	}
+	data, err := os.ReadFile(files[0])
+	return err == nil && bytes.Contains(data, []byte(`"kind":"end"`))
+}
+
+// payloads compares what the clone's disks hold with the sources and returns
+// how many bytes it compared. It unlocks them anew from what is on disk, so a
+// header that lost its key would show.
+func payloads() (int64, error) {
+	var bytes int64
+	for _, d := range disks {
+		name := "check_" + d.target
+		open := exec.Command("cryptsetup", "open", "--readonly", "--key-file", keyFile, "/dev/"+group+"/"+d.volume, name)
+		if out, err := open.CombinedOutput(); err != nil {
+			return 0, fmt.Errorf("unlock %s: %w: %s", d.volume, err, out)
+		}
+		err := d.compare("/dev/mapper/" + name)
+		if out, closeErr := exec.Command("cryptsetup", "close", name).CombinedOutput(); closeErr != nil {
+			err = errors.Join(err, fmt.Errorf("lock %s: %w: %s", name, closeErr, out))
+		}
+		if err != nil {
+			return 0, err
+		}
+		bytes += d.payload()
+	}
+	return bytes, nil
+}
+
+// compare holds a payload against the source and the zeros behind it.
+func (d disk) compare(path string) error {
+	source, err := os.Open(d.source)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, io.LimitReader(source, d.size)); err != nil {
+		return err
+	}
+	sum.Write(make([]byte, d.payload()-d.size))
+	got, err := digestOf(path, d.payload())
+	if err == nil && got != hex.EncodeToString(sum.Sum(nil)) {
+		err = fmt.Errorf("%s differs from its source", d.target)
+	}
+	if err != nil {
+		return err
+	}
+	device, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer device.Close()
+	if size, err := device.Seek(0, io.SeekEnd); err != nil || size != d.payload() {
+		return fmt.Errorf("%s has %d bytes and not %d (%w)", path, size, d.payload(), err)
+	}
+	return nil
+}
+
+// reset takes a world by force back to what it was, after something failed, so
+// that what follows stands on firm ground.
+func reset(before world) error {
+	_ = quiet() // whatever still runs then is in the way, and says so below
+	script := `
+		virsh -q destroy imap; virsh -q destroy imap-luks; virsh -q undefine --nvram imap-luks
+		for m in cr_imap_vda cr_imap_vdb check_vda check_vdb; do dmsetup remove --retry $m; done
+		lvremove -q --yes vg0/imap-vda-luks; lvremove -q --yes vg0/imap-vdb-luks
+		rm -rf /var/lib/vmmigrate/* /var/lib/libvirt/qemu/nvram/imap-luks*
+		dmsetup udevcomplete_all -y`
+	out, _ := exec.Command("sh", "-c", script).CombinedOutput() // most of it is not there
+	now, err := look()
+	if err != nil {
+		return err
+	}
+	if err := now.differs(before); err != nil {
+		return fmt.Errorf("the world can't be put right: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// locked says whether a call was refused since a program that vmmigrate had
+// started before it was killed is still at work.
+func (o outcome) locked() bool {
+	return o.code == exitRefused && strings.Contains(o.output, "in use by")
+}
+
+// tail is the last lines of a text.
+func tail(s string, lines int) string {
+	all := slices.Collect(strings.Lines(s))
+	return strings.Join(all[max(0, len(all)-lines):], "")
+}

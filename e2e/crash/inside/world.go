@@ -1,0 +1,288 @@
+//go:build linux && amd64
+
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The world's names and sizes. The first disk is an LV of 6 MiB, one and a
+// half chunks; the second a file that ends in half a block of 4096 bytes.
+const (
+	vm       = "imap"
+	group    = "vg0"
+	images   = "/var/lib/libvirt/images"
+	nvram    = "/var/lib/libvirt/qemu/nvram"
+	stateDir = "/var/lib/vmmigrate"
+	keyFile  = "/root/key"
+
+	sizeVDA = 6 << 20
+	sizeVDB = 5<<20 + 512
+)
+
+// disk is one of the VM's disks.
+type disk struct {
+	target, source, volume, mapper string
+	size                           int64
+}
+
+var disks = []disk{
+	{"vda", "/dev/" + group + "/" + vm, vm + "-vda-luks", "cr_" + vm + "_vda", sizeVDA},
+	{"vdb", images + "/data.raw", vm + "-vdb-luks", "cr_" + vm + "_vdb", sizeVDB},
+}
+
+// payload is the size that a disk's copy has to have.
+func (d disk) payload() int64 { return (d.size + 4095) &^ 4095 }
+
+const domain = `<domain type='qemu'><name>imap</name><uuid>11111111-2222-4333-8444-555555555555</uuid><memory unit='MiB'>32</memory>
+<os><type arch='x86_64' machine='pc'>hvm</type><loader readonly='yes' type='pflash'>%[1]s/CODE.fd</loader><nvram>%[2]s/imap_VARS.fd</nvram></os>
+<devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
+<disk type='block' device='disk'><driver name='qemu' type='raw' cache='none' io='native'/><source dev='%[3]s'/><target dev='vda' bus='virtio'/></disk>
+<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='%[4]s'/><target dev='vdb' bus='virtio'/></disk>
+<interface type='user'><mac address='52:54:00:11:22:33'/><model type='virtio'/></interface>
+</devices></domain>
+`
+
+// setUp makes the world on a device, with contents that the seed decides.
+func setUp(device, vdaDevice string, seed uint64) error {
+	for _, argv := range [][]string{
+		{"pvcreate", "-q", "--yes", device},
+		{"vgcreate", "-q", "-s", "1M", group, device},
+		{"lvcreate", "-q", "--yes", "-Wn", "-L", strconv.Itoa(sizeVDA) + "b", "-n", vm, group},
+	} {
+		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+			return fmt.Errorf("%v: %w: %s", argv, err, out)
+		}
+	}
+	if err := os.MkdirAll(nvram, 0o755); err != nil {
+		return err
+	}
+	noise := rand.New(rand.NewPCG(seed, 0))
+	for _, file := range []struct {
+		path string
+		size int
+	}{
+		{disks[0].source, sizeVDA},
+		{disks[1].source, sizeVDB},
+		{images + "/CODE.fd", 128 << 10},
+		{nvram + "/imap_VARS.fd", 128 << 10},
+		{keyFile, 32},
+	} {
+		data := make([]byte, file.size)
+		for i := range data {
+			data[i] = byte(noise.Uint32())
+		}
+		// A third of it is zeros, as on a disk.
+		clear(data[file.size/3&^4095 : file.size*2/3&^4095])
+		if err := writeFlushed(file.path, data); err != nil {
+			return err
+		}
+	}
+	if vdaDevice == "" {
+		vdaDevice = disks[0].source
+	}
+	definition := "/root/" + vm + ".xml"
+	if err := os.WriteFile(definition, fmt.Appendf(nil, domain, images, nvram, vdaDevice, disks[1].source), 0o600); err != nil {
+		return err
+	}
+	if out, err := exec.Command("virsh", "-q", "define", definition).CombinedOutput(); err != nil {
+		return fmt.Errorf("virsh define: %w: %s", err, out)
+	}
+	return exec.Command("sync").Run()
+}
+
+func writeFlushed(path string, data []byte) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	return errors.Join(err, file.Sync(), file.Close())
+}
+
+// world is what can be seen from outside, a line a thing.
+type world []string
+
+// look sees all that vmmigrate may change, and what it must not.
+func look() (world, error) {
+	var w world
+	out, err := exec.Command("lvs", "-a", "--noheadings", "--nosuffix", "--units", "b", "--separator", "|",
+		"-o", "vg_name,lv_name,lv_uuid,lv_size,lv_tags,lv_active,segtype,vg_free").Output()
+	if err != nil {
+		return nil, fmt.Errorf("lvs: %w", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		w = append(w, "volume "+strings.TrimSpace(line))
+	}
+	out, err = exec.Command("virsh", "-q", "list", "--all").Output()
+	if err != nil {
+		return nil, fmt.Errorf("virsh list: %w", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		w = append(w, "domain "+strings.Join(strings.Fields(line), " "))
+	}
+	mappings, err := filepath.Glob("/sys/block/dm-*/dm")
+	if err != nil {
+		return nil, err
+	}
+	for _, dm := range mappings {
+		var words []string
+		for _, file := range []string{"name", "uuid", "suspended", "../size"} {
+			word, err := os.ReadFile(filepath.Join(dm, file))
+			if err != nil {
+				return nil, err
+			}
+			words = append(words, strings.TrimSpace(string(word)))
+		}
+		w = append(w, "mapping "+strings.Join(words, " "))
+	}
+	for _, folder := range []string{stateDir, images, nvram, "/etc/libvirt/qemu"} {
+		if err := w.files(folder); err != nil {
+			return nil, err
+		}
+	}
+	for _, d := range disks {
+		digest, err := digestOf(d.source, d.size)
+		if err != nil {
+			return nil, err
+		}
+		w = append(w, "source "+d.target+" "+digest)
+	}
+	cookies, err := os.ReadFile("/proc/sysvipc/sem")
+	if err != nil {
+		return nil, err
+	}
+	w = append(w, fmt.Sprintf("semaphores %d", bytes.Count(cookies, []byte("\n"))-1))
+	for _, name := range running() {
+		w = append(w, "process "+name)
+	}
+	slices.Sort(w)
+	return w, nil
+}
+
+func (w *world) files(folder string) error {
+	return filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			if err == nil && path != folder {
+				*w = append(*w, "folder "+path)
+			}
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		digest, err := digestOf(path, info.Size())
+		if err != nil {
+			return err
+		}
+		*w = append(*w, fmt.Sprintf("file %s %v %d %s", path, info.Mode(), info.Size(), digest))
+		return nil
+	})
+}
+
+// ours are the programs that vmmigrate runs, and itself.
+var ours = regexp.MustCompile(`^(vmmigrate|cryptsetup|lvcreate|lvremove|lvchange|vgchange|dmsetup|udevadm|qemu-nbd)$`)
+
+// running are the programs of ours that run.
+func running() []string {
+	files, _ := filepath.Glob("/proc/[0-9]*/comm") // the pattern is a good one
+	var names []string
+	for _, file := range files {
+		comm, err := os.ReadFile(file)
+		name := strings.TrimSpace(string(comm))
+		if err != nil || !ours.MatchString(name) || zombie(filepath.Dir(file)) {
+			continue
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+func zombie(proc string) bool {
+	stat, err := os.ReadFile(proc + "/stat")
+	return err != nil || bytes.Contains(stat, []byte(") Z "))
+}
+
+// digestOf is the SHA-256 of the first size bytes of a file or device.
+func digestOf(path string, size int64) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	sum := sha256.New()
+	n, err := io.Copy(sum, io.LimitReader(file, size))
+	if err == nil && n != size {
+		err = fmt.Errorf("%s has %d bytes and not %d", path, n, size)
+	}
+	return hex.EncodeToString(sum.Sum(nil)), err
+}
+
+var (
+	mac     = regexp.MustCompile(`52:54:00(:[0-9a-f]{2}){3}`)
+	lvmUUID = regexp.MustCompile(`[A-Za-z0-9]{6}(-[A-Za-z0-9]{4}){5}-[A-Za-z0-9]{6}|LVM-[A-Za-z0-9]{64}`)
+	sums    = regexp.MustCompile(`[0-9]+ [0-9a-f]{64}$`)
+)
+
+// alike takes out of a world what differs from one job to the next: the ids
+// and what depends on them. What stays has to be the same after every job.
+func (w world) alike() world {
+	var all world
+	for _, line := range w {
+		if strings.HasPrefix(line, "file "+stateDir) || strings.HasPrefix(line, "file /etc/libvirt/qemu/"+vm+"-luks") {
+			line = sums.ReplaceAllString(line, "")
+		}
+		line = jobID.ReplaceAllString(line, "JOB")
+		line = uuid.ReplaceAllString(line, "UUID")
+		line = lvmUUID.ReplaceAllString(line, "LVM")
+		line = regexp.MustCompile(`CRYPT-LUKS2-[0-9a-f]{32}`).ReplaceAllString(line, "CRYPT-LUKS2")
+		all = append(all, line)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// differs says how a world differs from what it should be.
+func (w world) differs(want world) error {
+	var errs []error
+	for _, line := range w {
+		if !slices.Contains(want, line) {
+			errs = append(errs, errors.New("too much: "+line))
+		}
+	}
+	for _, line := range want {
+		if !slices.Contains(w, line) {
+			errs = append(errs, errors.New("missing: "+line))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// quiet waits until none of our programs runs any more.
+func quiet() error {
+	for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		left := running()
+		if len(left) == 0 {
+			return nil
+		}
+		if time.Since(begin) > 20*time.Second {
+			return fmt.Errorf("still running: %v", left)
+		}
+	}
+}

@@ -1,0 +1,35 @@
+#!/bin/sh
+# Installs the Debian packages that the test host and the guest are made of,
+# and nothing if they are all there. Runs as root, or by way of sudo.
+set -eu
+
+# What a host boots and runs; gcc and libc6-dev are for testhost/boot/xstate.c.
+host="user-mode-linux kmod udev iproute2 procps gcc libc6-dev lvm2 thin-provisioning-tools cryptsetup-bin
+	libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils virtinst"
+# What the guest is built from, besides its kernel, which is fetched, not installed.
+guest="busybox-static e2fsprogs fdisk grub-common grub-pc-bin genisoimage"
+
+# shellcheck disable=SC2086 # one word a package
+there=" $(dpkg-query -W -f '${db:Status-Status}:${Package} ' $host $guest 2>/dev/null || true)"
+missing=
+for package in $host $guest; do
+	case $there in
+	*" installed:$package "*) ;;
+	*) missing="$missing $package" ;;
+	esac
+done
+# An apt that knows no packages can't fetch the guest's kernel either.
+known=$(apt-cache pkgnames linux-image-cloud-amd64)
+[ -n "$missing" ] || [ -z "$known" ] || exit 0
+
+as_root=
+if [ "$(id -u)" != 0 ]; then
+	command -v sudo >/dev/null || { echo "e2e/setup.sh: run it as root, to install:$missing" >&2; exit 1; }
+	as_root=sudo
+fi
+$as_root apt-get update -qq
+[ -z "$missing" ] || {
+	echo "installing:$missing"
+	# shellcheck disable=SC2086 # one word a package
+	$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+}
