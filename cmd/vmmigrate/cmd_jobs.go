@@ -48,7 +48,7 @@ func (s *session) jobs(c *cli.Context) error {
 	}
 	lines := make([]jobLine, len(infos))
 	for i, info := range infos {
-		lines[i] = newJobLine(info)
+		lines[i] = s.jobLine(info)
 	}
 	if s.json {
 		return json.NewEncoder(s.out).Encode(struct {
@@ -69,14 +69,14 @@ func (s *session) jobs(c *cli.Context) error {
 		if line.Started != nil {
 			started = line.Started.Local().Format("2006-01-02 15:04")
 		}
-		t.AppendRow(row(line.Job, line.VM, line.Clone, string(line.State), step, started))
+		t.add(line.Job, line.VM, line.Clone, string(line.State), step, started)
 	}
-	if _, err := fmt.Fprintln(s.out, t.Render()); err != nil {
+	if _, err := fmt.Fprintln(s.out, t.text(0)); err != nil {
 		return err
 	}
 	for _, line := range lines {
 		if line.Failure != "" && line.State != migrate.StateDone {
-			fmt.Fprintf(s.out, "\n%s stopped: %s\n", line.Job, line.Failure)
+			fmt.Fprintf(s.out, "\n%s stopped: %s\n", line.Job, printable(line.Failure))
 		}
 		if line.State != migrate.StateDone {
 			for _, next := range line.Next {
@@ -87,7 +87,7 @@ func (s *session) jobs(c *cli.Context) error {
 	return nil
 }
 
-func newJobLine(info migrate.JobInfo) jobLine {
+func (s *session) jobLine(info migrate.JobInfo) jobLine {
 	line := jobLine{Job: info.ID, State: info.State, Step: string(info.Step), Disk: info.Disk, Failure: info.Failure}
 	if info.Plan != nil {
 		line.VM, line.Clone = info.Plan.VM, info.Plan.Clone.Name
@@ -102,6 +102,9 @@ func newJobLine(info migrate.JobInfo) jobLine {
 	case migrate.StateRollingBack, migrate.StateDone:
 		line.Next = []string{"vmmigrate rollback " + info.ID}
 	case migrate.StateRunning, migrate.StateDamaged:
+	}
+	for i := range line.Next {
+		line.Next[i] = s.again(line.Next[i])
 	}
 	return line
 }

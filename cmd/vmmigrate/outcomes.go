@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/jedib0t/go-pretty/v6/table"
 
 	"github.com/vmmigrate/vmmigrate/internal/command"
 	"github.com/vmmigrate/vmmigrate/migrate"
@@ -16,24 +15,24 @@ import (
 func writeOutcomes(w io.Writer, outcomes []migrate.Outcome) {
 	t := tableFor(w, "VM", "RESULT", "BYTES", "TIME", "RATE", "CLONE", "NEXT")
 	for _, o := range outcomes {
-		t.AppendRow(outcomeRow(o))
+		t.add(outcomeRow(o)...)
 	}
-	line(w, "\n%s", t.Render())
+	line(w, "\n%s", t.text(0))
 }
 
-func outcomeRow(o migrate.Outcome) table.Row {
+func outcomeRow(o migrate.Outcome) []string {
 	switch {
 	case o.Done:
-		return row(o.Plan.VM, "done before", "-", "-", "-", o.Plan.Clone.Name, command.Quote([]string{"virsh", "start", o.Plan.Clone.Name}))
+		return []string{o.Plan.VM, "done before", "-", "-", "-", o.Plan.Clone.Name, command.Quote([]string{"virsh", "start", o.Plan.Clone.Name})}
 	case o.Err != nil:
 		a := explain(o.Err)
 		next := "-"
 		if len(a.next) > 0 {
 			next = a.next[0]
 		}
-		return row(o.Plan.VM, fmt.Sprintf("failed (%d)", a.exit), "-", "-", "-", "-", next)
+		return []string{o.Plan.VM, fmt.Sprintf("failed (%d)", a.exit), "-", "-", "-", "-", next}
 	case o.Summary == nil:
-		return row(o.Plan.VM, "not begun", "-", "-", "-", "-", command.Quote([]string{"vmmigrate", "run", "--vm", o.Plan.VM}))
+		return []string{o.Plan.VM, "not begun", "-", "-", "-", "-", command.Quote([]string{"vmmigrate", "run", "--vm", o.Plan.VM})}
 	}
 	var bytes int64
 	var copying float64
@@ -44,6 +43,6 @@ func outcomeRow(o migrate.Outcome) table.Row {
 	if copying > 0 {
 		rate = perSecond(float64(bytes) / copying)
 	}
-	return row(o.Plan.VM, "migrated", humanize.IBytes(uint64(bytes)), seconds(time.Duration(o.Summary.Seconds*float64(time.Second))), rate,
-		o.Summary.Clone, command.Quote([]string{"virsh", "start", o.Summary.Clone}))
+	return []string{o.Plan.VM, "migrated", humanize.IBytes(uint64(bytes)), seconds(time.Duration(o.Summary.Seconds * float64(time.Second))), rate,
+		o.Summary.Clone, command.Quote([]string{"virsh", "start", o.Summary.Clone})}
 }

@@ -20,10 +20,11 @@ import (
 func colour() bool { return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" }
 
 // printable takes the control characters out of a name that somebody else
-// chose, so that it can't move the cursor or recolour the terminal.
+// chose, so that it can't move the cursor, recolour the terminal or (Unicode
+// UAX #9) turn the order of the letters around.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
 			return unicode.ReplacementChar
 		}
 		return r
@@ -92,9 +93,9 @@ func (s *session) describe(b *strings.Builder, plan *migrate.Plan, estimate migr
 				volume = disk.Volume.VG + "/" + disk.Volume.Name
 				size, header = humanize.IBytes(uint64(disk.Volume.Size)), humanize.IBytes(uint64(disk.Offset))
 			}
-			t.AppendRow(row(disk.Target, disk.Source.Path, disk.Source.Format, humanize.IBytes(uint64(disk.Source.Size)), volume, size, header, disk.Mapper))
+			t.add(disk.Target, disk.Source.Path, disk.Source.Format, humanize.IBytes(uint64(disk.Source.Size)), volume, size, header, disk.Mapper)
 		}
-		say("%s", indent(t.Render()))
+		say("%s", t.text(2))
 	}
 	if len(plan.Kept) > 0 {
 		say("")
@@ -104,9 +105,9 @@ func (s *session) describe(b *strings.Builder, plan *migrate.Plan, estimate migr
 			if path == "" {
 				path = "-"
 			}
-			t.AppendRow(row(kept.Target, kept.Device, path, kept.Reason))
+			t.add(kept.Target, kept.Device, path, kept.Reason)
 		}
-		say("%s", indent(t.Render()))
+		say("%s", t.text(2))
 	}
 	if len(plan.Disks) > 0 {
 		o := plan.Options.LUKS

@@ -23,7 +23,7 @@ type reporter struct {
 var _ migrate.Reporter = (*reporter)(nil)
 
 func (s *session) reporter() *reporter {
-	r := &reporter{session: s, screen: newScreen(s.people())}
+	r := &reporter{session: s, screen: newScreen(s.people(), told{steps: !s.quiet, progress: !s.quiet, outcome: true}, s.again)}
 	if s.json {
 		r.events = json.NewEncoder(s.out)
 	}
@@ -32,9 +32,7 @@ func (s *session) reporter() *reporter {
 
 // progressOnly shows how far a command has come, and nothing else.
 func (s *session) progressOnly() *reporter {
-	r := &reporter{session: s, screen: newScreen(s.err)}
-	r.screen.quiet = true
-	return r
+	return &reporter{session: s, screen: newScreen(s.err, told{progress: !s.quiet}, s.again)}
 }
 
 // event is an event as it is printed, in the words of the contract.
@@ -55,7 +53,7 @@ type event struct {
 	Disks          []diskResult      `json:"disks,omitempty"`
 	Error          string            `json:"error,omitempty"`
 	ExitCode       int               `json:"exit_code,omitempty"`
-	Next           []string          `json:"next,omitempty"`
+	Next           []string          `json:"next,omitzero"` // never nil where a job failed
 }
 
 // diskResult is what a finished job says of one disk.
@@ -86,7 +84,7 @@ func (r *reporter) Report(e migrate.Event) {
 	case migrate.Progress:
 		rate := int64(e.BytesPerSecond)
 		out.Bytes, out.Total, out.BytesPerSecond = &e.Bytes, &e.Total, &rate
-		if e.ETA > 0 {
+		if e.ETA >= 0 {
 			eta := int64(math.Ceil(e.ETA.Seconds()))
 			out.ETASeconds = &eta
 		}
@@ -113,15 +111,15 @@ func (r *reporter) emit(out event) {
 func (r *reporter) failed(job, vm string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.screen.clear()
-	advice := explain(err)
-	advice.write(r.session.err)
+	advice := r.session.advise(err)
+	r.screen.show(migrate.Event{Event: migrate.JobFailed, Job: job, VM: vm})
+	r.screen.aside(func() { advice.write(r.session.err) })
 	if r.events == nil {
 		return
 	}
 	out := event{
 		Event: migrate.JobFailed, Time: time.Now(), Job: job, VM: vm, Error: advice.what, Step: advice.step,
-		ExitCode: advice.exit, Next: advice.next,
+		ExitCode: advice.exit, Next: append([]string{}, advice.next...),
 	}
 	r.emit(out)
 }

@@ -3,42 +3,41 @@ package main
 import (
 	"fmt"
 	"io"
-	"maps"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
 
 	"github.com/vmmigrate/vmmigrate/migrate"
 )
 
-// screen shows a job to a person. On a terminal there is one bar for the whole
-// job, below lines that stay; into a pipe goes a line for each step, and every
-// ten seconds one that says how far a copy has come.
+// screen shows jobs to a person. On a terminal there is one bar for all that
+// goes on, below lines that stay; into a pipe goes a line for each step, and
+// every ten seconds one that says how far the copies have come.
 type screen struct {
-	w     io.Writer
-	tty   *os.File // nil: a pipe
-	quiet bool     // progress only
-	bar   *progressbar.ProgressBar
+	w io.Writer
+	// told says what of it all is told.
+	told told
+	// again puts global flags into the commands to type next.
+	again func(string) string
 
-	// passes are the copies and verifications under way; the bar is about all
-	// of them together.
-	passes   map[string]migrate.Event
-	lastLine time.Time // when a pipe was last told how far it has come
-	rollback bool
+	bar      *bar // nil: a pipe
+	gauge    gauge
+	lastLine time.Time       // when a pipe was last told anything
+	rollback map[string]bool // jobs that are being taken back
 }
+
+// told says what a screen tells of.
+type told struct{ steps, progress, outcome bool }
 
 // pipeInterval is how often a pipe is told how far a copy has come.
 const pipeInterval = 10 * time.Second
 
-func newScreen(w io.Writer) *screen {
-	s := &screen{w: w}
-	if tty, ok := terminal(w); ok {
-		s.tty = tty
+func newScreen(w io.Writer, told told, again func(string) string) *screen {
+	s := &screen{w: w, told: told, again: again, gauge: gauge{vms: make(map[string]bool)}, rollback: make(map[string]bool)}
+	if tty, ok := terminal(w); ok && os.Getenv("TERM") != "dumb" {
+		s.bar = &bar{tty: tty}
 	}
 	return s
 }
@@ -48,56 +47,70 @@ func (s *screen) show(e migrate.Event) {
 	case migrate.JobStarted:
 		s.begin(e)
 	case migrate.StepStarted:
-		if len(s.passes) == 0 {
+		if len(s.gauge.passes) == 0 {
 			s.lastLine = e.Time
 		}
 	case migrate.StepDone:
-		s.ended(e)
+		s.gauge.ended(e)
 		s.stepDone(e)
+		s.settle()
 	case migrate.Progress:
 		s.progress(e)
 	case migrate.Warning:
-		s.say("  warning: %s", e.Message)
+		s.say(s.told.outcome, "  %swarning: %s", s.gauge.prefix(e.VM), e.Message)
 	case migrate.JobDone:
+		s.gauge.dropped(e.Job)
+		s.settle()
 		s.jobDone(e)
 	case migrate.JobFailed:
+		s.gauge.dropped(e.Job)
+		s.settle()
 	}
 }
 
-// say prints a line above the bar.
-func (s *screen) say(format string, args ...any) {
-	if s.quiet {
+// say prints a line above the bar, if it is wanted. Names that somebody else
+// chose may be among args.
+func (s *screen) say(wanted bool, format string, args ...any) {
+	s.block(wanted, printable(fmt.Sprintf(format, args...)))
+}
+
+// block prints text that was made printable where it was made.
+func (s *screen) block(wanted bool, text string) {
+	if !wanted {
 		return
 	}
-	bar := s.bar
-	if bar != nil {
-		_ = bar.Clear() // the line below overwrites whatever is left
+	s.aside(func() { line(s.w, "%s", text) })
+}
+
+// aside lets something print to the same terminal, above the bar.
+func (s *screen) aside(print func()) {
+	if s.bar == nil {
+		print()
+		return
 	}
-	line(s.w, format, args...)
-	if bar != nil {
-		_ = bar.RenderBlank()
-	}
+	s.bar.aside(print)
 }
 
 func (s *screen) begin(e migrate.Event) {
-	s.rollback, s.lastLine = e.Message == "rollback", e.Time
+	s.lastLine, s.gauge.vms[e.VM] = e.Time, true
+	s.rollback[e.Job] = e.Message == "rollback"
 	switch e.Message {
 	case "":
-		s.say("%s: job %s, %s to copy", e.VM, e.Job, humanize.IBytes(uint64(e.Total)))
+		s.say(s.told.steps, "%s: job %s, %s to copy", e.VM, e.Job, humanize.IBytes(uint64(e.Total)))
 	default:
-		s.say("%s: job %s, %s", e.VM, e.Job, e.Message)
+		s.say(s.told.steps, "%s: job %s, %s", e.VM, e.Job, e.Message)
 	}
 }
 
 func (s *screen) stepDone(e migrate.Event) {
-	if s.rollback && idle(e.Step) {
+	if s.rollback[e.Job] && idle(e.Step) {
 		return
 	}
 	name := string(e.Step)
 	if e.Disk != "" {
 		name = e.Disk + " " + name
 	}
-	s.say("%s", strings.TrimRight(fmt.Sprintf("  %-18s %7s  %s", name, seconds(e.Duration), printable(e.Message)), " "))
+	s.say(s.told.steps, "%s", strings.TrimRight(fmt.Sprintf("  %s%-18s %7s  %s", s.gauge.prefix(e.VM), name, seconds(e.Duration), e.Message), " "))
 }
 
 // idle says of a step that taking it back is nothing to tell of: what it made
@@ -112,148 +125,62 @@ func idle(step migrate.StepName) bool {
 
 // progress moves the bar, or now and then prints a line.
 func (s *screen) progress(e migrate.Event) {
-	if s.passes == nil {
-		s.passes = make(map[string]migrate.Event)
+	s.gauge.move(e)
+	if !s.told.progress {
+		return
 	}
-	s.passes[passOf(e)] = e
-	if s.tty == nil {
-		if e.Time.Sub(s.lastLine) < pipeInterval {
-			return
-		}
+	if s.bar != nil {
+		s.bar.show(s.gauge.read())
+		return
+	}
+	if e.Time.Sub(s.lastLine) >= pipeInterval {
 		s.lastLine = e.Time
-		for _, key := range slices.Sorted(maps.Keys(s.passes)) {
-			s.tellPipe(e.Time, s.passes[key])
+		for _, text := range s.gauge.lines(e.Time) {
+			line(s.w, "%s", text)
 		}
-		return
-	}
-	var bytes, total int64
-	var rate float64
-	var eta time.Duration
-	for _, p := range s.passes {
-		bytes, total, rate, eta = bytes+min(p.Bytes, p.Total), total+p.Total, rate+p.BytesPerSecond, max(eta, p.ETA)
-	}
-	if s.bar == nil {
-		s.bar = s.newBar(total)
-	}
-	if s.bar.GetMax64() != max(total, 1) {
-		s.bar.ChangeMax64(max(total, 1))
-	}
-	what := fmt.Sprintf("%s %s %d/%d", e.Step, e.Disk, e.DiskIndex, e.Disks)
-	if len(s.passes) > 1 {
-		what = fmt.Sprintf("%d disks", len(s.passes))
-	}
-	s.bar.Describe(s.fit(fmt.Sprintf("  %s  %s  %s", what, shownRate(rate), shownETA(eta))))
-	_ = s.bar.Set64(bytes) // it only says that it is finished already
-}
-
-// passOf names the copy or verification that an event is about.
-func passOf(e migrate.Event) string { return fmt.Sprintf("%s %s %s", e.Job, e.Disk, e.Step) }
-
-// ended takes a pass out of the bar, and the bar away after the last.
-func (s *screen) ended(e migrate.Event) {
-	delete(s.passes, passOf(e))
-	if len(s.passes) == 0 {
-		s.clear()
 	}
 }
 
-func (s *screen) tellPipe(now time.Time, e migrate.Event) {
-	percent := 100.0
-	if e.Total > 0 {
-		percent = 100 * float64(e.Bytes) / float64(e.Total)
+// settle takes the bar away when nothing goes on any more.
+func (s *screen) settle() {
+	if s.bar != nil && len(s.gauge.passes) == 0 {
+		s.bar.clear()
 	}
-	text := fmt.Sprintf("%s  %s: %s %s %d/%d  %s of %s  %.0f%%  %s  %s", now.UTC().Format(time.RFC3339), printable(e.VM), e.Step, e.Disk, e.DiskIndex, e.Disks,
-		humanize.IBytes(uint64(e.Bytes)), humanize.IBytes(uint64(e.Total)), percent, shownRate(e.BytesPerSecond), shownETA(e.ETA))
-	line(s.w, "%s", strings.TrimRight(text, " "))
 }
 
-func shownRate(rate float64) string {
-	if rate <= 0 {
-		return "..."
-	}
-	return humanize.IBytes(uint64(rate)) + "/s"
-}
-
-func shownETA(eta time.Duration) string {
-	if eta <= 0 {
-		return ""
-	}
-	return "ETA " + clock(eta)
-}
-
-// barWidth is the bar alone; what stands beside it is about as wide again.
-const barWidth = 24
-
-func (s *screen) newBar(total int64) *progressbar.ProgressBar {
-	return progressbar.NewOptions64(max(total, 1),
-		progressbar.OptionSetWriter(s.w),
-		progressbar.OptionSetWidth(s.room()),
-		progressbar.OptionThrottle(100*time.Millisecond),
-		progressbar.OptionSetPredictTime(false), // the engine knows better, after a resume above all
-		progressbar.OptionSetElapsedTime(false),
-		progressbar.OptionClearOnFinish(),
-		progressbar.OptionSetTheme(progressbar.Theme{Saucer: "=", SaucerHead: ">", SaucerPadding: " ", BarStart: "[", BarEnd: "]"}),
-	)
-}
-
-// room is how wide the bar may be on the terminal as it is now.
-func (s *screen) room() int {
-	width, _, err := term.GetSize(int(s.tty.Fd()))
-	if err != nil || width >= 80 {
-		return barWidth
-	}
-	return max(4, barWidth-(80-width))
-}
-
-// fit cuts a description so that bar and text stay on one line: a line that
-// wraps can't be drawn over.
-func (s *screen) fit(text string) string {
-	width, _, err := term.GetSize(int(s.tty.Fd()))
-	if err != nil || width <= 0 {
-		return text
-	}
-	const percent = 10 // " 100% " and the bar's own ends
-	room := width - s.room() - percent
-	if room < 1 {
-		return ""
-	}
-	if len(text) > room {
-		return text[:room]
-	}
-	return text
-}
-
+// clear takes the bar away.
 func (s *screen) clear() {
-	if s.bar == nil {
-		return
+	if s.bar != nil {
+		s.bar.clear()
 	}
-	_ = s.bar.Clear() // what is left on the line is overwritten by the next
-	s.bar = nil
 }
 
 func (s *screen) jobDone(e migrate.Event) {
 	if e.Summary == nil {
-		s.say("%s: %s in %s", e.VM, e.Message, seconds(e.Duration))
+		s.say(s.told.outcome, "%s: %s in %s", e.VM, e.Message, seconds(e.Duration))
 		return
 	}
-	s.say("")
-	s.say("%s is now %s, in %s; the original is as it was.", e.VM, e.Summary.Clone, seconds(e.Duration))
-	s.say("")
+	var b strings.Builder
+	say := func(format string, args ...any) { fmt.Fprintln(&b, printable(fmt.Sprintf(format, args...))) }
+	say("")
+	say("%s is now %s, in %s; the original is as it was.", e.VM, e.Summary.Clone, seconds(e.Duration))
+	say("")
 	t := tableFor(s.w, "DISK", "BYTES", "COPIED IN", "MIN", "MEDIAN", "MAX", "VERIFIED", "DEVICE")
 	for _, d := range e.Summary.Disks {
-		t.AppendRow(row(d.Target, humanize.IBytes(uint64(d.Bytes)), fmt.Sprintf("%.1f s", d.Seconds), perSecond(d.Min), perSecond(d.Median), perSecond(d.Max), string(d.Verified), d.Device))
+		t.add(d.Target, humanize.IBytes(uint64(d.Bytes)), fmt.Sprintf("%.1f s", d.Seconds), perSecond(d.Min), perSecond(d.Median), perSecond(d.Max), string(d.Verified), d.Device)
 	}
-	s.say("%s", indent(t.Render()))
+	fmt.Fprintln(&b, t.text(2))
 	for _, d := range e.Summary.Disks {
 		if d.Digest != "" {
-			s.say("  %s SHA-256 of its chunks' SHA-256: %s", d.Target, d.Digest)
+			say("  %s SHA-256 of its chunks' SHA-256: %s", d.Target, d.Digest)
 		}
 	}
-	s.say("")
-	s.say("Next:")
+	say("")
+	say("Next:")
 	for _, next := range nextAfter(e.Job, e.Summary) {
-		s.say("  %s", next)
+		say("  %s", s.again(next))
 	}
+	s.block(s.told.outcome, strings.TrimSuffix(b.String(), "\n"))
 }
 
 func perSecond(rate float64) string {
@@ -262,8 +189,6 @@ func perSecond(rate float64) string {
 	}
 	return humanize.IBytes(uint64(rate)) + "/s"
 }
-
-func indent(text string) string { return "  " + strings.ReplaceAll(text, "\n", "\n  ") }
 
 // seconds shows a duration as a person would say it.
 func seconds(d time.Duration) string {
