@@ -52,15 +52,24 @@ func (e *Engine) Run(ctx context.Context, plan *Plan) (*Summary, error) {
 	}
 	report(Event{Event: StepDone, Step: Preflight, Duration: e.Env.Now().Sub(began)})
 
+	// Asked for before anything is made, so that nobody has to wait for the
+	// question, and a wrong answer leaves nothing behind.
+	key, err := e.Env.Keyring.Key(ctx, plan.VM)
+	if err != nil {
+		release()
+		store.tidy()
+		return nil, &StepError{Job: plan.Job, VM: plan.VM, Step: Preflight, Aftermath: Refused, Err: &KeyError{Err: err}}
+	}
 	dir := store.jobDir(plan.Job)
 	j, err := journal.Create(dir, plan, e.Env.Now)
 	if err != nil {
+		key.Wipe()
 		release()
 		store.tidy()
 		return nil, &StepError{Job: plan.Job, VM: plan.VM, Step: Preflight, Aftermath: Refused, Err: err}
 	}
 	job := newJob(e.Env, plan, dir, j, release)
-	job.began = began
+	job.began, job.key = began, key
 	defer job.close()
 	return e.finish(ctx, job)
 }
