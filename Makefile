@@ -1,0 +1,58 @@
+# Two commands do all set-up on a Debian machine with Go: `make demo` and
+# `make test`. Neither touches this machine's disks, volumes or domains: what
+# needs a real host runs in a test host, a Linux kernel as an ordinary process.
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GO      := CGO_ENABLED=0 go
+CACHE   := $(CURDIR)/.cache
+LINT    := $(CACHE)/bin/golangci-lint
+PREFIX  ?= /usr/local
+
+.PHONY: build test unit corpus e2e lint demo bench shell-testhost setup install clean
+
+build:
+	$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/vmmigrate ./cmd/vmmigrate
+
+test: unit corpus e2e
+
+unit:
+	go test ./...
+
+# libvirt's own domain files, some four thousand, fetched as Debian's source.
+corpus: setup
+	go test -tags corpus -run Corpus ./domainxml
+
+# Everything real: LVM, dm-crypt, libvirtd and QEMU in test hosts.
+e2e: setup
+	go test -tags e2e -count=1 -timeout 60m ./e2e/...
+
+lint: $(LINT)
+	go vet ./...
+	go vet -tags e2e ./...
+	$(LINT) fmt --diff
+	$(LINT) run
+
+.PHONY: linter
+linter: $(LINT)
+
+$(LINT): tools/go.mod
+	mkdir -p $(@D)
+	$(GO) build -modfile=tools/go.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+demo: setup build
+	go run ./e2e/cmd/testhost demo
+
+shell-testhost: setup build
+	go run ./e2e/cmd/testhost shell
+
+bench: setup build
+	go run ./bench
+
+setup:
+	sh e2e/setup.sh
+
+install: build
+	install -D -m 0755 bin/vmmigrate $(DESTDIR)$(PREFIX)/sbin/vmmigrate
+
+clean:
+	rm -rf bin .cache
