@@ -43,6 +43,7 @@ func Conformance(t *testing.T, env Env) {
 		{"a device without a header is told from one that is not there", bare},
 		{"a header is backed up once, for its owner only", backup},
 		{"flags given for good are in the header", persistent},
+		{"a key that is added opens the volume until its slot is killed", added},
 	} {
 		t.Run(test.claim, func(t *testing.T) { test.run(t, env) })
 	}

@@ -22,6 +22,8 @@ type Client interface {
 	MappingsOf(ctx context.Context, device string) ([]luks.Mapping, error)
 	HeaderBackup(ctx context.Context, device, file string) error
 	TestKey(ctx context.Context, device string, key luks.Key) error
+	AddKey(ctx context.Context, device string, key, added luks.Key, options luks.AddKeyOptions) error
+	KillSlot(ctx context.Context, device string, key luks.Key, slot int) error
 }
 
 var (

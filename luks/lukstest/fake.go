@@ -25,9 +25,9 @@ type Fake struct {
 	// shows, such as an lvmtest.Fake's Resolve; nil leaves paths as they are.
 	Resolve func(device string) string
 	// Before is asked before, and After after, an act that changes
-	// something: "format", "open", "close" or "backup". An error of Before's
-	// is returned and the act not done; one of After's is returned when it
-	// was, as if the process had died there.
+	// something: "format", "open", "close", "backup", "add-key" or
+	// "kill-slot". An error of Before's is returned and the act not done; one
+	// of After's is returned when it was, as if the process had died there.
 	Before, After func(op string) error
 	// HeldBy says who else has a mapping's device open, such as an
 	// lvmtest.Fake's ActiveOn.
@@ -41,7 +41,7 @@ type Fake struct {
 
 type header struct {
 	luks.Header
-	key [sha256.Size]byte
+	keys map[int][sha256.Size]byte // by slot
 }
 
 type mapping struct {
@@ -166,7 +166,7 @@ func (f *Fake) Format(ctx context.Context, spec luks.FormatSpec, key luks.Key) (
 	if need := spec.Offset + 4096; size < need {
 		return luks.Header{}, &luks.TooSmallError{Device: spec.Device, Size: size, Need: need}
 	}
-	made := &header{key: sha256.Sum256(key.Bytes()), Header: luks.Header{
+	made := &header{keys: map[int][sha256.Size]byte{0: sha256.Sum256(key.Bytes())}, Header: luks.Header{
 		Type: spec.Type, UUID: spec.UUID, Label: spec.Label, Cipher: spec.Cipher, KeySize: spec.KeySize,
 		Hash: cmp.Or(spec.Hash, "sha256"), SectorSize: spec.SectorSize, Offset: spec.Offset,
 		Keyslots: []luks.Keyslot{{PBKDF: cmp.Or(spec.PBKDF, "pbkdf2"), Hash: cmp.Or(spec.Hash, "sha256"), Memory: spec.PBKDFMemory, Iterations: max(spec.PBKDFForceIterations, 1000)}},
@@ -202,7 +202,7 @@ func (f *Fake) unlock(device, name string, key luks.Key) (*header, error) {
 	switch {
 	case h == nil:
 		return nil, &luks.NotLUKSError{Device: device}
-	case h.key != sha256.Sum256(key.Bytes()):
+	case h.slot(key) < 0:
 		return nil, &luks.WrongKeyError{Device: device}
 	}
 	return h, nil
@@ -300,7 +300,9 @@ func (f *Fake) Header(ctx context.Context, device string) (luks.Header, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if h := f.headers[name]; h != nil {
-		return h.Header, nil
+		seen := h.Header
+		seen.Keyslots = slices.Clone(h.Keyslots)
+		return seen, nil
 	}
 	return luks.Header{}, &luks.NotLUKSError{Device: device}
 }
