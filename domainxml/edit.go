@@ -140,7 +140,7 @@ func (edit *Edit) checkIdentity() error {
 		}
 	}
 	if edit.UUID != "" {
-		if _, err := uuid.Parse(edit.UUID); err != nil {
+		if _, err := uuid.Parse(edit.UUID); err != nil || len(edit.UUID) != len("00000000-0000-0000-0000-000000000000") {
 			return &EditError{Field: "UUID", Value: edit.UUID, Reason: "it is no UUID"}
 		}
 	}

@@ -7,6 +7,9 @@ import (
 	"testing"
 )
 
+// The texts are long, and shrinking each interesting one takes most of the
+// time; so: go test -run - -fuzz FuzzRewrite -fuzzminimizetime 1x ./domainxml
+
 func seeds(f *testing.F) {
 	f.Helper()
 	for _, name := range []string{"imap.xml", "odd.xml"} {

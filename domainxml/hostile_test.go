@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"time"
 	"unicode/utf16"
 )
@@ -101,13 +102,31 @@ func TestHugeTextsAreRefusedQuicklyAndInBoundedMemory(t *testing.T) {
 	for _, c := range []struct{ name, text string }{
 		{"100 MB of blanks", open + repeat(" ", 100<<20) + shut},
 		{"100 MB without an end", open + repeat("<a>", 100<<20)},
-		{"deep nesting", open + repeat("<a>", maxBytes/2)},
+		{"deep nesting", open + repeat("<a>", MaxBytes/2)},
 		{"deep nesting, closed", open + strings.Repeat("<a>", maxLevels) + strings.Repeat("</a>", maxLevels) + shut},
-		{"many elements", open + repeat("<a/>", maxBytes-64) + shut},
-		{"many attributes", "<domain type='kvm' " + repeat("a='' ", maxBytes-64) + "/>"},
-		{"many comments", open + repeat("<!---->", maxBytes-64) + shut},
+		{"many elements", open + repeat("<a/>", MaxBytes-64) + shut},
+		{"many attributes", "<domain type='kvm' " + repeat("a='' ", MaxBytes-64) + "/>"},
+		{"many comments", open + repeat("<!---->", MaxBytes-64) + shut},
 	} {
 		refused(t, c.name, []byte(c.text))
+	}
+}
+
+// endless is a file without an end, such as /dev/zero.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+func TestNoMoreIsReadThanCanBeADomain(t *testing.T) {
+	var large *TooLargeError
+	if text, err := ReadText(endless{}); !errors.As(err, &large) || text != nil {
+		t.Errorf("%v", err)
+	}
+	if text, err := ReadText(strings.NewReader("<domain/>")); err != nil || string(text) != "<domain/>" {
+		t.Errorf("%q, %v", text, err)
+	}
+	if _, err := ReadText(iotest.ErrReader(errors.New("torn"))); err == nil || err.Error() != "torn" {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -141,12 +160,12 @@ func TestTextsWithinTheLimitsAreQuickToo(t *testing.T) {
 	}
 	deep := spaces.String() + strings.Repeat("<n:c n:d='1'/>", 20_000) + strings.Repeat("</n:a>", 200)
 	for name, inner := range map[string]string{
-		"one long text":        "<description>" + strings.Repeat("x", maxBytes-200) + "</description>",
+		"one long text":        "<description>" + strings.Repeat("x", MaxBytes-200) + "</description>",
 		"many siblings":        strings.Repeat("<x/>", 99_000),
 		"many namesakes":       names.String(),
 		"namespaces in a nest": deep,
 		"long names in a nest": strings.Repeat("<"+strings.Repeat("n", 5000)+">", 200) + strings.Repeat("</"+strings.Repeat("n", 5000)+">", 200),
-		"name after name":      "<devices><serial type='file'><source path='/" + strings.Repeat("a-", maxBytes/4) + "'/></serial></devices>",
+		"name after name":      "<devices><serial type='file'><source path='/" + strings.Repeat("a-", MaxBytes/4) + "'/></serial></devices>",
 	} {
 		text := []byte("<domain type='kvm'><name>a</name>" + inner + "</domain>")
 		begin := cpu(t)

@@ -33,6 +33,9 @@ func (e *editor) leftovers() {
 			continue
 		}
 		walk(element, func(at *etree.Element) bool {
+			if at.Tag == "seclabel" && attrValue(at, "type") == "dynamic" {
+				return false // libvirt makes its labels anew at each start
+			}
 			for _, a := range at.Attr {
 				l.look(at, a.Value, a.FullKey())
 			}

@@ -9,15 +9,23 @@ import (
 	"github.com/beevik/etree"
 )
 
-// renamed is a path with the old name replaced by the new in every component
+// renamed is a path with the old name replaced by the new in its last component
 // that holds it as a word: with no letter or digit right before or after it,
 // so that "imap" is found in imap.sock, imap_VARS.fd and domain-3-imap but not
-// in imap2.log.
+// in imap2.log. One component makes the path the clone's own; folders above it
+// stay, since they exist (and a domain may be called "log" or "srv").
 func renamed(where, old, name string) string {
 	if old == "" || name == "" || old == name {
 		return where
 	}
-	return replaceWord(where, old, name)
+	for end := len(where); end > 0; {
+		begin := strings.LastIndexByte(where[:end], '/') + 1
+		if next := replaceWord(where[begin:end], old, name); next != where[begin:end] {
+			return where[:begin] + next + where[end:]
+		}
+		end = begin - 1
+	}
+	return where
 }
 
 func replaceWord(s, old, name string) string {
@@ -171,6 +179,9 @@ func (e *editor) folder(element *etree.Element) {
 	if source := kid(element, "source"); source != nil && kid(element, "readonly") == nil {
 		if dir := attrValue(source, "dir"); dir != "" {
 			e.warn("%s: the guest's files in the host's folder %s are not moved; they stay as unencrypted as they were, shared by both domains", e.path(element), dir)
+		}
+		if socket := attrValue(source, "socket"); socket != "" {
+			e.warn("%s: the guest's files come from the program behind %s and are not moved; they stay as unencrypted as they were, shared by both domains", e.path(element), socket)
 		}
 	}
 }

@@ -12,11 +12,12 @@ import (
 	"github.com/beevik/etree"
 )
 
+// MaxBytes is the length of the longest text that is read. It is the longest
+// string libvirt's own wire format carries (REMOTE_STRING_MAX in its
+// src/remote/remote_protocol.x), so no longer domain can be dumped or defined.
+const MaxBytes = 4 << 20
+
 const (
-	// maxBytes is the longest string libvirt's own wire format carries
-	// (REMOTE_STRING_MAX in its src/remote/remote_protocol.x), so no longer
-	// domain can be dumped or defined.
-	maxBytes = 4 << 20
 	// maxLevels is libxml2's xmlParserMaxDepth, beyond which libvirt reads no
 	// document.
 	maxLevels = 256
@@ -25,6 +26,16 @@ const (
 	// has fewer than 10,000.
 	maxNodes = 100_000
 )
+
+// ReadText reads a domain's text from a file or pipe, and no more of it than
+// can be one. It returns a *TooLargeError or the reader's error.
+func ReadText(r io.Reader) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(r, MaxBytes+1))
+	if err == nil && len(text) > MaxBytes {
+		return nil, &TooLargeError{What: "bytes", Limit: MaxBytes, Size: int64(len(text))}
+	}
+	return text, err
+}
 
 // span is a stretch of the original text, in bytes.
 type span struct{ from, to int }
@@ -117,8 +128,8 @@ type scanner struct {
 }
 
 func scan(text []byte) ([]original, error) {
-	if len(text) > maxBytes {
-		return nil, &TooLargeError{What: "bytes", Limit: maxBytes, Size: int64(len(text))}
+	if len(text) > MaxBytes {
+		return nil, &TooLargeError{What: "bytes", Limit: MaxBytes, Size: int64(len(text))}
 	}
 	if err := encoded(text); err != nil {
 		return nil, err
