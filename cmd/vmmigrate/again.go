@@ -15,20 +15,23 @@ import (
 // ask another libvirt or not find the job. What the environment says needs no
 // flag: the next command finds it there too.
 func (s *session) keepGlobals(c *cli.Context) {
-	for name, variable := range map[string]string{flagStateDir: envStateDir, flagConnect: envConnect} {
-		if value := c.String(name); c.IsSet(name) && value != os.Getenv(variable) {
-			s.globals = append(s.globals, "--"+name, value)
-		}
+	if value := c.String(flagStateDir); c.IsSet(flagStateDir) && value != os.Getenv(envStateDir) {
+		s.globals = append(s.globals, "--"+flagStateDir, value)
+	}
+	if value := c.String(flagConnect); c.IsSet(flagConnect) && value != os.Getenv(envConnect) {
+		s.globals, s.connect = append(s.globals, "--"+flagConnect, value), value
 	}
 }
 
 // again puts the global flags of this command line into a command to type next.
 func (s *session) again(next string) string {
-	rest, ours := strings.CutPrefix(next, "vmmigrate ")
-	if !ours || len(s.globals) == 0 {
-		return next
+	if rest, ours := strings.CutPrefix(next, "vmmigrate "); ours && len(s.globals) > 0 {
+		return "vmmigrate " + command.Quote(s.globals) + " " + rest
 	}
-	return "vmmigrate " + command.Quote(s.globals) + " " + rest
+	if rest, virsh := strings.CutPrefix(next, "virsh "); virsh && s.connect != "" {
+		return "virsh " + command.Quote([]string{"--connect", s.connect}) + " " + rest
+	}
+	return next
 }
 
 // advise explains an error, with commands that go on from this command line.

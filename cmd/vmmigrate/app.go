@@ -140,6 +140,8 @@ type session struct {
 	log      *slog.Logger
 	// globals are the global flags that a further command needs as well.
 	globals []string
+	// connect is the libvirt URI of the command line, if it needs saying.
+	connect string
 }
 
 // before reads the global flags, whatever the command.

@@ -30,6 +30,9 @@ func (s *session) plan(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
+	if err := checkFlags(c); err != nil {
+		return err
+	}
 	env, closeHost, err := s.host(c.Context, c, true)
 	if err != nil {
 		return err

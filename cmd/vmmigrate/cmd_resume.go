@@ -30,6 +30,10 @@ func (s *session) resume(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	step, err := stopAfter(c)
+	if err != nil {
+		return err
+	}
 	keys, err := s.newKeyring(c, 1)
 	if err != nil {
 		return err
@@ -46,10 +50,7 @@ func (s *session) resume(c *cli.Context) error {
 	}
 	reporter := s.reporter()
 	env.Keyring, env.Reporter = keys, reporter
-	engine, err := s.engine(c, env)
-	if err != nil {
-		return err
-	}
+	engine := &migrate.Engine{Env: env, StopAfter: step}
 	_, err = engine.Resume(c.Context, info.ID)
 	return s.ended(reporter, info, err)
 }

@@ -50,16 +50,19 @@ func stepNames() []string {
 	return names
 }
 
-func (s *session) engine(c *cli.Context, env *migrate.Env) (*migrate.Engine, error) {
+func stopAfter(c *cli.Context) (migrate.StepName, error) {
 	step := c.String("stop-after")
 	if step != "" && !slices.Contains(stepNames(), step) {
-		return nil, &usageError{reason: fmt.Sprintf("--stop-after: there is no step %q%s", step, didYouMean(step, stepNames())), command: c.Command.Name}
+		return "", &usageError{reason: fmt.Sprintf("--stop-after: there is no step %q%s", step, didYouMean(step, stepNames())), command: c.Command.Name}
 	}
-	return &migrate.Engine{Env: env, StopAfter: migrate.StepName(step)}, nil
+	return migrate.StepName(step), nil
 }
 
 func (s *session) run(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
+		return err
+	}
+	if err := checkFlags(c); err != nil {
 		return err
 	}
 	keys, err := s.newKeyring(c, 2)
@@ -86,21 +89,26 @@ func (s *session) run(c *cli.Context) error {
 			continue
 		}
 		todo++
-		if err := keys.ready(task.Plan.VM); err != nil {
-			return err
-		}
 	}
 	if c.Bool("all") {
 		if err := s.confirm(c.Context, c, fmt.Sprintf("Migrate %d VMs?", todo)); err != nil {
 			return err
 		}
 	}
+	for _, task := range tasks {
+		if !task.Done {
+			if err := keys.ready(c.Context, task.Plan.VM); err != nil {
+				return err
+			}
+		}
+	}
 	reporter := s.reporter()
 	env.Keyring, env.Reporter = keys, reporter
-	engine, err := s.engine(c, env)
+	step, err := stopAfter(c)
 	if err != nil {
 		return err
 	}
+	engine := &migrate.Engine{Env: env, StopAfter: step}
 	outcomes, err := engine.RunAll(c.Context, tasks, migrate.BatchOptions{
 		Parallel: c.Int("parallel"), FailFast: c.Bool("fail-fast") || !c.Bool("keep-going"),
 		Failed: func(o migrate.Outcome) { reporter.failed(o.Plan.Job, o.Plan.VM, o.Err) },

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/vmmigrate/vmmigrate/domainxml"
+	"github.com/vmmigrate/vmmigrate/migrate"
 )
 
 func (s *session) xmlCommand() *cli.Command {
@@ -46,7 +48,11 @@ func (s *session) xml(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	text, err := s.readXML(name)
+	disks, err := diskEdits(c.StringSlice("disk"))
+	if err != nil {
+		return err
+	}
+	text, err := s.readXML(c.Context, name)
 	if err != nil {
 		return err
 	}
@@ -54,7 +60,7 @@ func (s *session) xml(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	edit := domainxml.Edit{Name: c.String("name"), UUID: c.String("uuid"), AllowDiscards: c.Bool("allow-discards")}
+	edit := domainxml.Edit{Name: c.String("name"), UUID: c.String("uuid"), Disks: disks, AllowDiscards: c.Bool("allow-discards")}
 	if edit.Name == "" {
 		edit.Name = domain.Name + "-luks"
 	}
@@ -70,13 +76,6 @@ func (s *session) xml(c *cli.Context) error {
 			edit.MACs = append(edit.MACs, mac)
 		}
 	}
-	for _, pair := range c.StringSlice("disk") {
-		target, device, found := strings.Cut(pair, "=")
-		if !found || target == "" || device == "" {
-			return &usageError{reason: fmt.Sprintf("--disk %q is not TARGET=DEVICE, as in vda=/dev/mapper/cr_imap_vda", pair), command: "xml"}
-		}
-		edit.Disks = append(edit.Disks, domainxml.DiskEdit{Target: target, Device: device})
-	}
 	rewritten, err := domainxml.Rewrite(text, edit)
 	if err != nil {
 		return err
@@ -84,10 +83,42 @@ func (s *session) xml(c *cli.Context) error {
 	if _, err := s.out.Write(rewritten.XML); err != nil {
 		return fmt.Errorf("write the definition: %w", err)
 	}
+	for _, change := range rewritten.Changes {
+		if !s.quiet {
+			line(s.err, "%s", printable(changeLine(change)))
+		}
+	}
 	for _, warning := range rewritten.Warnings {
-		fmt.Fprintf(s.err, "vmmigrate: warning: %s\n", warning)
+		line(s.err, "vmmigrate: warning: %s", printable(warning))
 	}
 	return nil
+}
+
+// changeLine tells of one change, without the text of whole elements.
+func changeLine(change domainxml.Change) string {
+	text := change.Path
+	if change.Op == domainxml.Changed {
+		text += ": " + change.Old + " -> " + change.New
+	} else {
+		text += ": " + string(change.Op)
+	}
+	if change.Why != "" {
+		text += " (" + change.Why + ")"
+	}
+	return text
+}
+
+// diskEdits reads --disk TARGET=DEVICE.
+func diskEdits(pairs []string) ([]domainxml.DiskEdit, error) {
+	var edits []domainxml.DiskEdit
+	for _, pair := range pairs {
+		target, device, found := strings.Cut(pair, "=")
+		if !found || target == "" || device == "" {
+			return nil, &usageError{reason: fmt.Sprintf("--disk %q is not TARGET=DEVICE, as in vda=/dev/mapper/cr_imap_vda", pair), command: "xml"}
+		}
+		edits = append(edits, domainxml.DiskEdit{Target: target, Device: device})
+	}
+	return edits, nil
 }
 
 func taken(domain *domainxml.Domain, drawn []string, mac string) bool {
@@ -104,24 +135,44 @@ func taken(domain *domainxml.Domain, drawn []string, mac string) bool {
 	return false
 }
 
-func (s *session) readXML(name string) ([]byte, error) {
-	from := io.Reader(s.in)
-	if name != "" && name != "-" {
+// definitionError says that there is no definition to rewrite.
+type definitionError struct {
+	from string
+	err  error
+}
+
+func (e *definitionError) Error() string {
+	return fmt.Sprintf("no definition from %s: %v", e.from, e.err)
+}
+func (e *definitionError) Unwrap() error { return e.err }
+
+func (s *session) readXML(ctx context.Context, name string) ([]byte, error) {
+	from := name
+	read := func() ([]byte, error) {
 		file, err := os.Open(name)
 		if err != nil {
-			return nil, err
+			return nil, reason(err)
 		}
 		defer file.Close()
-		from = file
-	} else if _, ok := s.terminalIn(); ok {
-		return nil, &usageError{reason: "xml reads a definition from a file or a pipe, and standard input is the terminal", command: "xml"}
+		return io.ReadAll(io.LimitReader(file, maxXML))
 	}
-	text, err := io.ReadAll(io.LimitReader(from, maxXML))
+	if name == "" || name == "-" {
+		if _, ok := s.terminalIn(); ok {
+			return nil, &usageError{reason: "xml reads a definition from a file or a pipe, and standard input is the terminal", command: "xml"}
+		}
+		from = "standard input"
+		read = func() ([]byte, error) { return io.ReadAll(io.LimitReader(s.in, maxXML)) }
+	}
+	text, err := awaited(ctx, read)
+	if err == nil && len(text) == 0 {
+		err = errors.New("it is empty")
+	}
+	var stopped *migrate.InterruptedError
+	if errors.As(err, &stopped) {
+		return nil, err
+	}
 	if err != nil {
-		return nil, fmt.Errorf("read the definition: %w", err)
-	}
-	if len(text) == 0 {
-		return nil, errors.New("read the definition: it is empty")
+		return nil, &definitionError{from, reason(err)}
 	}
 	return text, nil
 }

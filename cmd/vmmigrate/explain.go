@@ -6,12 +6,10 @@ import (
 	"io"
 	"strings"
 
-	"github.com/vmmigrate/vmmigrate/blockcopy"
 	"github.com/vmmigrate/vmmigrate/domainxml"
+	"github.com/vmmigrate/vmmigrate/hypervisor"
 	"github.com/vmmigrate/vmmigrate/internal/command"
-	"github.com/vmmigrate/vmmigrate/luks"
 	"github.com/vmmigrate/vmmigrate/migrate"
-	"github.com/vmmigrate/vmmigrate/migrate/journal"
 )
 
 // The exit codes of the contract.
@@ -72,9 +70,13 @@ func explain(err error) advice {
 		a.silent = true
 		return a
 	}
+	var before *beforeError
+	if errors.As(err, &before) {
+		return explainBefore(before.err)
+	}
 	var batch *migrate.BatchError
 	if errors.As(err, &batch) {
-		return advice{what: batch.Error(), exit: exitSomeFailed, next: []string{"vmmigrate jobs"}}
+		return explainBatch(batch)
 	}
 	var step *migrate.StepError
 	if errors.As(err, &step) {
@@ -89,7 +91,34 @@ func explain(err error) advice {
 	if a, ok := explainRefusal(err); ok {
 		return a
 	}
+	var stopped *migrate.InterruptedError
+	if errors.As(err, &stopped) {
+		// A job under way would have said where it stopped.
+		return advice{what: err.Error(), state: unchanged, exit: exitResumable}
+	}
 	return advice{what: err.Error(), exit: exitFailed}
+}
+
+// explainBefore tells of an error that came before anything could be changed.
+func explainBefore(err error) advice {
+	a := explain(err)
+	if a.exit == exitFailed {
+		a.exit = exitRefused
+	}
+	if a.state == "" && a.exit != exitUsage {
+		a.state = unchanged
+	}
+	return a
+}
+
+// explainBatch sums up; each VM's own failure has been told by then.
+func explainBatch(err *migrate.BatchError) advice {
+	a := advice{what: err.Error(), exit: exitSomeFailed, next: []string{"vmmigrate jobs"}}
+	var stopped *migrate.InterruptedError
+	if errors.As(err, &stopped) {
+		a.exit = exitResumable
+	}
+	return a
 }
 
 // explainStep tells of a job that stopped: the cause, what became of the job,
@@ -98,6 +127,7 @@ func explainStep(err *migrate.StepError) advice {
 	a := advice{what: err.Error(), step: err.Step, exit: exitFailed}
 	cause := explainCause(err.Err)
 	a.details, a.next = cause.details, cause.next
+	var changed *migrate.SourceChangedError
 	switch err.Aftermath {
 	case migrate.Refused:
 		a.exit, a.state = exitRefused, unchanged
@@ -109,7 +139,12 @@ func explainStep(err *migrate.StepError) advice {
 	case migrate.Kept:
 		a.exit = exitResumable
 		a.state = "the original is as it was; what has been made so far is kept"
-		a.next = append(a.next, nextOf(err.Job)...)
+		if errors.As(err.Err, &changed) {
+			a.state = "what has been copied of the source no longer fits it, and is kept"
+			a.next = append(a.next, "vmmigrate rollback "+err.Job)
+		} else {
+			a.next = append(a.next, nextOf(err.Job)...)
+		}
 	}
 	var stopped *migrate.InterruptedError
 	if errors.As(err.Err, &stopped) {
@@ -141,42 +176,16 @@ func nextOf(job string) []string {
 
 // nextAfter is what to type after a job that is done.
 func nextAfter(job string, summary *migrate.Summary) []string {
-	clone := []string{"virsh", "start", summary.Clone}
-	if strings.HasPrefix(summary.Clone, "-") {
-		clone = []string{"virsh", "start", "--", summary.Clone}
-	}
-	return []string{command.Quote(clone) + "   # boot the clone", "vmmigrate rollback " + job + "   # or undo it all"}
+	return []string{virsh("start", summary.Clone) + "   # boot the clone", "vmmigrate rollback " + job + "   # or undo it all"}
 }
 
-// explainCause adds to a cause what helps against it.
-func explainCause(err error) advice {
-	var a advice
-	if refusal, ok := explainRefusal(err); ok {
-		a.details, a.next = refusal.details, refusal.next
+// virsh is a virsh command on a domain, whatever that is called.
+func virsh(verb, domain string) string {
+	words := []string{"virsh", verb, domain}
+	if strings.HasPrefix(domain, "-") {
+		words = []string{"virsh", verb, "--", domain}
 	}
-	var wrong *luks.WrongKeyError
-	var busy *luks.BusyError
-	var read *blockcopy.ReadError
-	var write *blockcopy.WriteError
-	var unwritable *journal.WriteError
-	var started *migrate.SourceStartedError
-	switch {
-	case errors.As(err, &wrong):
-		a.details = []string{"the key is not the one that the volume was formatted with"}
-	case errors.As(err, &busy):
-		for _, holder := range busy.Holders {
-			a.details = append(a.details, "held by "+holder)
-		}
-	case errors.As(err, &read):
-		a.details = []string{"the source could not be read: see dmesg and its SMART data; --retries reads again"}
-	case errors.As(err, &write):
-		a.details = []string{"the new volume could not be written: see dmesg and its physical volume"}
-	case errors.As(err, &unwritable):
-		a.details = []string{"make room in the state directory, or make it writable, and go on"}
-	case errors.As(err, &started):
-		a.next = []string{command.Quote([]string{"virsh", "shutdown", started.VM})}
-	}
-	return a
+	return command.Quote(words)
 }
 
 func explainUsage(err error) (advice, bool) {
@@ -192,50 +201,12 @@ func explainUsage(err error) (advice, bool) {
 	}
 	var option *migrate.OptionError
 	var edit *domainxml.EditError
+	var uri *hypervisor.URIError
 	switch {
-	case errors.As(err, &option), errors.As(err, &edit):
+	case errors.As(err, &option), errors.As(err, &edit), errors.As(err, &uri):
 		return advice{what: err.Error(), exit: exitUsage}, true
 	case errors.Is(err, errNotConfirmed):
 		return advice{what: err.Error(), exit: exitRefused}, true
 	}
 	return advice{}, false
-}
-
-// explainJob tells of a job that can't be worked on as it was asked for.
-func explainJob(err error) (advice, bool) {
-	var unknown *migrate.UnknownJobError
-	var many *migrate.AmbiguousJobError
-	var undone *migrate.UndoneError
-	var finished *migrate.FinishedError
-	var clone *migrate.CloneStartedError
-	var rollback *migrate.RollbackError
-	var locked *journal.LockedError
-	var lockedPayload *migrate.LockedPayloadError
-	var differs *migrate.DifferenceError
-	a := advice{what: err.Error(), exit: exitRefused}
-	switch {
-	case errors.As(err, &rollback):
-		a.exit, a.state = exitResumable, "the original is as it was; the rollback can be repeated"
-		a.next = []string{"vmmigrate rollback " + rollback.Job}
-		a.details = explainCause(rollback.Err).details
-	case errors.As(err, &unknown), errors.As(err, &many):
-		a.next = []string{"vmmigrate jobs"}
-	case errors.As(err, &undone):
-		a.next = []string{"vmmigrate rollback " + undone.Job}
-	case errors.As(err, &finished):
-		a.next = []string{command.Quote([]string{"virsh", "start", finished.Clone}), "vmmigrate rollback " + finished.Job}
-	case errors.As(err, &clone) && clone.Running:
-		a.state, a.next = unchanged, []string{command.Quote([]string{"virsh", "shutdown", clone.Clone})}
-	case errors.As(err, &clone):
-		a.state, a.next = unchanged, []string{"vmmigrate rollback --force " + command.Quote([]string{clone.Clone}) + "   # destroys what its guest has written"}
-	case errors.As(err, &locked):
-		a.state = unchanged
-	case errors.As(err, &lockedPayload):
-		a.next = []string{command.Quote([]string{"cryptsetup", "open", lockedPayload.Volume, lockedPayload.Mapper})}
-	case errors.As(err, &differs):
-		a.exit = exitDifference
-	default:
-		return advice{}, false
-	}
-	return a, true
 }

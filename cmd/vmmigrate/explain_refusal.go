@@ -20,8 +20,10 @@ func explainRefusal(err error) (advice, bool) {
 	var missing *command.NotFoundError
 	var unreachable *hypervisor.UnreachableError
 	var timeout *hypervisor.TimeoutError
+	var lost *hypervisor.LostError
 	var refused *hypervisor.RefusedError
 	var source *keySourceError
+	var definition *definitionError
 	var key *luks.KeyError
 	switch {
 	case errors.As(err, &blocked):
@@ -35,12 +37,12 @@ func explainRefusal(err error) (advice, bool) {
 		if missing.Package != "" {
 			a.next = []string{"apt install " + missing.Package}
 		}
-	case errors.As(err, &unreachable):
+	case errors.As(err, &unreachable), errors.As(err, &lost):
 		a.next = []string{"systemctl status libvirtd"}
 	case errors.As(err, &timeout):
 		a.details = []string{"libvirt took the connection and did not answer: it hangs, or is busy beyond reason"}
 		a.next = []string{"systemctl restart libvirtd"}
-	case errors.As(err, &refused), errors.As(err, &source), errors.As(err, &key), isXMLRefusal(err):
+	case errors.As(err, &refused), errors.As(err, &source), errors.As(err, &key), errors.As(err, &definition), isXMLRefusal(err):
 	default:
 		return advice{}, false
 	}

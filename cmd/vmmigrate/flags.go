@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
@@ -121,28 +122,42 @@ func iec(text string) string {
 	return text
 }
 
-// chosen returns the names of the VMs that --vm and --all mean.
-func chosen(c *cli.Context, facts *migrate.Facts) ([]string, error) {
+// checkFlags refuses flags of planCommand and runCommand that make no sense
+// whatever the host looks like, before the host is asked anything.
+func checkFlags(c *cli.Context) error {
+	if _, err := options(c); err != nil {
+		return err
+	}
+	if _, err := stopAfter(c); err != nil {
+		return err
+	}
 	names := c.StringSlice("vm")
 	switch {
 	case c.Bool("all") && len(names) > 0:
-		return nil, &usageError{reason: "--all can't go with --vm", command: c.Command.Name}
+		return &usageError{reason: "--all can't go with --vm", command: c.Command.Name}
 	case !c.Bool("all") && len(names) == 0:
-		return nil, &usageError{reason: "name a VM with --vm NAME, or all of them with --all", command: c.Command.Name}
-	case c.Bool("all"):
+		return &usageError{reason: "name a VM with --vm NAME, or all of them with --all", command: c.Command.Name}
+	case (c.Bool("all") || len(names) > 1) && (c.IsSet("name") || c.IsSet("lv-name")):
+		return &usageError{reason: "--name and --lv-name are for a single VM", command: c.Command.Name}
+	}
+	for i, name := range names {
+		if name == "" {
+			return &usageError{reason: "--vm was given an empty name", command: c.Command.Name}
+		}
+		if slices.Contains(names[:i], name) {
+			return &usageError{reason: fmt.Sprintf("--vm %s is given twice", name), command: c.Command.Name}
+		}
+	}
+	return nil
+}
+
+// chosen returns the names of the VMs that --vm and --all mean.
+func chosen(c *cli.Context, facts *migrate.Facts) []string {
+	names := c.StringSlice("vm")
+	if c.Bool("all") {
 		for _, domain := range facts.Domains {
 			names = append(names, domain.Name)
 		}
 	}
-	if len(names) > 1 && (c.IsSet("name") || c.IsSet("lv-name")) {
-		return nil, &usageError{reason: "--name and --lv-name are for a single VM", command: c.Command.Name}
-	}
-	for i, name := range names {
-		for _, other := range names[:i] {
-			if other == name {
-				return nil, &usageError{reason: fmt.Sprintf("--vm %s is given twice", name), command: c.Command.Name}
-			}
-		}
-	}
-	return names, nil
+	return names
 }

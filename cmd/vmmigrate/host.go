@@ -25,6 +25,20 @@ func (e *notRootError) Error() string {
 	return e.command + " needs root: it reads disks and volume groups"
 }
 
+// beforeError is an error that came before anything could be changed.
+type beforeError struct{ err error }
+
+func (e *beforeError) Error() string { return e.err.Error() }
+func (e *beforeError) Unwrap() error { return e.err }
+
+// before marks an error as a *beforeError.
+func before(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &beforeError{err}
+}
+
 // host opens the way to this machine's LVM, LUKS and libvirt. readOnly holds
 // back every program that would change something. close ends the connection.
 func (s *session) host(ctx context.Context, c *cli.Context, readOnly bool) (env *migrate.Env, closeHost func(), err error) {
@@ -37,12 +51,12 @@ func (s *session) host(ctx context.Context, c *cli.Context, readOnly bool) (env 
 	}
 	for _, program := range []string{"lvs", "cryptsetup"} {
 		if err := command.Installed(program); err != nil {
-			return nil, nil, err
+			return nil, nil, before(err)
 		}
 	}
 	conn, err := hypervisor.Dial(ctx, hypervisor.Options{URI: c.String(flagConnect), Timeout: s.libvirtTime})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, before(err)
 	}
 	env = &migrate.Env{
 		Volumes: lvm.New(runner), Encryption: luks.New(runner), Hypervisor: conn,
@@ -65,18 +79,14 @@ func (s *session) plans(ctx context.Context, c *cli.Context, env *migrate.Env) (
 	}
 	facts, err := env.Gather(ctx)
 	if err != nil {
-		return nil, nil, err
-	}
-	names, err := chosen(c, facts)
-	if err != nil {
-		return nil, nil, err
+		return nil, nil, before(err)
 	}
 	decider := &migrate.Decider{Facts: facts, Random: env.Random, Store: env.Store, Taken: migrate.Budget{}}
 	var plans []*migrate.Plan
-	for _, name := range names {
+	for _, name := range chosen(c, facts) {
 		plan, err := decider.Decide(name, chosenOptions)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, before(err)
 		}
 		plans = append(plans, plan)
 	}

@@ -7,14 +7,11 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/google/shlex"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
-	"github.com/vmmigrate/vmmigrate/internal/command"
 	"github.com/vmmigrate/vmmigrate/luks"
 )
 
@@ -42,6 +39,8 @@ type keyring struct {
 	session *session
 	// fixed is the key for all VMs, or empty.
 	fixed luks.Key
+	// drawn are the keys by VM that ready got beforehand.
+	drawn map[string]luks.Key
 	// argv is the passphrase command, or empty.
 	argv []string
 	// prompts is how often the terminal asks: twice for a new key, once for
@@ -52,7 +51,7 @@ type keyring struct {
 // newKeyring reads the key flags. prompts is how often to ask on the terminal.
 // A source that can't be read is a *keySourceError or *luks.KeyError.
 func (s *session) newKeyring(c *cli.Context, prompts int) (*keyring, error) {
-	k := &keyring{session: s, prompts: prompts}
+	k := &keyring{session: s, prompts: prompts, drawn: make(map[string]luks.Key)}
 	given := 0
 	for _, name := range []string{"key-file", "passphrase-fd", "passphrase-command"} {
 		if c.IsSet(name) {
@@ -65,9 +64,9 @@ func (s *session) newKeyring(c *cli.Context, prompts int) (*keyring, error) {
 	var err error
 	switch {
 	case c.IsSet("key-file"):
-		k.fixed, err = s.readKeyFile(c.String("key-file"))
+		k.fixed, err = awaited(c.Context, func() (luks.Key, error) { return s.readKeyFile(c.String("key-file")) })
 	case c.IsSet("passphrase-fd"):
-		k.fixed, err = readDescriptor(c.Int("passphrase-fd"))
+		k.fixed, err = awaited(c.Context, func() (luks.Key, error) { return readDescriptor(c.Int("passphrase-fd")) })
 	case c.IsSet("passphrase-command"):
 		k.argv, err = shlex.Split(c.String("passphrase-command"))
 		if err == nil && len(k.argv) == 0 {
@@ -80,15 +79,33 @@ func (s *session) newKeyring(c *cli.Context, prompts int) (*keyring, error) {
 	return k, err
 }
 
-// wipe forgets the fixed key.
-func (k *keyring) wipe() { k.fixed.Wipe() }
+// wipe forgets all keys.
+func (k *keyring) wipe() {
+	k.fixed.Wipe()
+	for _, key := range k.drawn {
+		key.Wipe()
+	}
+}
 
 // Key implements migrate.Keyring.
 func (k *keyring) Key(ctx context.Context, vm string) (luks.Key, error) {
-	switch {
-	case k.fixed.Len() > 0:
-		return luks.NewKey(append([]byte(nil), k.fixed.Bytes()...))
-	case len(k.argv) > 0:
+	if k.fixed.Len() > 0 {
+		return duplicate(k.fixed)
+	}
+	if key, drawn := k.drawn[vm]; drawn {
+		return duplicate(key)
+	}
+	return k.draw(ctx, vm)
+}
+
+// duplicate makes a key of its own of one that has to stay.
+func duplicate(key luks.Key) (luks.Key, error) {
+	return luks.NewKey(append([]byte(nil), key.Bytes()...))
+}
+
+// draw gets a VM's key from wherever it comes from.
+func (k *keyring) draw(ctx context.Context, vm string) (luks.Key, error) {
+	if len(k.argv) > 0 {
 		return k.fromCommand(ctx, vm)
 	}
 	key, found, err := fromCredential(vm)
@@ -98,20 +115,40 @@ func (k *keyring) Key(ctx context.Context, vm string) (luks.Key, error) {
 	return k.session.prompt(ctx, vm, k.prompts)
 }
 
-// ready says, before anything is done, whether Key could ask for vm's key.
-func (k *keyring) ready(vm string) error {
-	if k.fixed.Len() > 0 || len(k.argv) > 0 {
+// ready gets a VM's key before anything is changed: a key that can't be had is
+// refused then, and a batch does not stop in the night to ask for the next.
+func (k *keyring) ready(ctx context.Context, vm string) error {
+	if k.fixed.Len() > 0 {
 		return nil
 	}
-	if path := credential(vm); path != "" {
-		if _, err := os.Stat(path); err == nil {
-			return nil
-		}
+	key, err := k.draw(ctx, vm)
+	if err != nil {
+		return err
 	}
-	if _, ok := k.session.terminalIn(); !ok {
-		return &usageError{reason: "there is no terminal to ask for the passphrase on; give --key-file, --passphrase-fd or --passphrase-command"}
-	}
+	k.drawn[vm] = key
 	return nil
+}
+
+// awaited returns what read does, or the context's cause if that ends first: a
+// pipe may be one that nobody ever writes to. read is then left behind, to end
+// with the process.
+func awaited[T any](ctx context.Context, read func() (T, error)) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		value, err := read()
+		answered <- answer{value, err}
+	}()
+	select {
+	case a := <-answered:
+		return a.value, a.err
+	case <-ctx.Done():
+		var none T
+		return none, context.Cause(ctx)
+	}
 }
 
 func (s *session) readKeyFile(path string) (luks.Key, error) {
@@ -135,7 +172,7 @@ func (s *session) readKeyFile(path string) (luks.Key, error) {
 		return luks.Key{}, &keySourceError{source, errors.New("it is a folder")}
 	}
 	if info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
-		fmt.Fprintf(s.err, "vmmigrate: warning: %s can be read by others (mode %04o); chmod 600 it\n", path, info.Mode().Perm())
+		line(s.err, "vmmigrate: warning: %s can be read by others (mode %04o); chmod 600 it", printable(path), info.Mode().Perm())
 	}
 	return readKey(source, file)
 }
@@ -168,46 +205,4 @@ func readDescriptor(n int) (luks.Key, error) {
 	file := os.NewFile(uintptr(n), source)
 	defer file.Close()
 	return readKey(source, file)
-}
-
-func (k *keyring) fromCommand(ctx context.Context, vm string) (luks.Key, error) {
-	source := "--passphrase-command " + k.argv[0]
-	result, err := command.Local{}.Run(ctx, command.Cmd{
-		Name: k.argv[0], Args: k.argv[1:], Env: []string{"VMMIGRATE_VM=" + vm}, Timeout: k.session.keyTime,
-	})
-	if err != nil {
-		return luks.Key{}, &keySourceError{source, err}
-	}
-	key, err := luks.NewKey(result.Stdout)
-	if err != nil {
-		return luks.Key{}, &keySourceError{source, err}
-	}
-	return key, nil
-}
-
-// credential is the path of the systemd credential for a VM's key, or "" where
-// systemd gave none (systemd.exec(5), CREDENTIALS_DIRECTORY).
-func credential(vm string) string {
-	dir := os.Getenv("CREDENTIALS_DIRECTORY")
-	if dir == "" || strings.ContainsRune(vm, '/') {
-		return ""
-	}
-	return filepath.Join(dir, "vmmigrate."+vm)
-}
-
-func fromCredential(vm string) (key luks.Key, found bool, err error) {
-	path := credential(vm)
-	if path == "" {
-		return luks.Key{}, false, nil
-	}
-	file, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return luks.Key{}, false, nil
-	}
-	if err != nil {
-		return luks.Key{}, true, &keySourceError{"the credential " + path, reason(err)}
-	}
-	defer file.Close()
-	key, err = readKey("the credential "+path, file)
-	return key, true, err
 }

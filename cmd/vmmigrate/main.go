@@ -12,6 +12,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/vmmigrate/vmmigrate/migrate"
 )
 
@@ -28,6 +30,14 @@ func mainCode(here machine) int {
 	ctx, stop := interruptible(context.Background())
 	defer stop()
 	return run(ctx, os.Args, streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}, here)
+}
+
+// signalName is "SIGINT" and not "interrupt".
+func signalName(got os.Signal) string {
+	if number, ok := got.(syscall.Signal); ok {
+		return unix.SignalName(number)
+	}
+	return got.String()
 }
 
 // interruptible returns a context that the first SIGINT, SIGTERM or SIGHUP
@@ -50,7 +60,7 @@ func interruptible(parent context.Context) (ctx context.Context, stop func()) {
 			// A lost terminal sends its signal once for the shell and once
 			// for us; the second must not cut the checkpoint short.
 			signal.Ignore(syscall.SIGHUP)
-			cancel(&migrate.InterruptedError{Why: got.String()})
+			cancel(&migrate.InterruptedError{Why: signalName(got)})
 		case <-ctx.Done():
 		}
 	}()

@@ -23,7 +23,7 @@ func writeOutcomes(w io.Writer, outcomes []migrate.Outcome) {
 func outcomeRow(o migrate.Outcome) []string {
 	switch {
 	case o.Done:
-		return []string{o.Plan.VM, "done before", "-", "-", "-", o.Plan.Clone.Name, command.Quote([]string{"virsh", "start", o.Plan.Clone.Name})}
+		return []string{o.Plan.VM, "done before", "-", "-", "-", o.Plan.Clone.Name, virsh("start", o.Plan.Clone.Name)}
 	case o.Err != nil:
 		a := explain(o.Err)
 		next := "-"
@@ -44,5 +44,5 @@ func outcomeRow(o migrate.Outcome) []string {
 		rate = perSecond(float64(bytes) / copying)
 	}
 	return []string{o.Plan.VM, "migrated", humanize.IBytes(uint64(bytes)), seconds(time.Duration(o.Summary.Seconds * float64(time.Second))), rate,
-		o.Summary.Clone, command.Quote([]string{"virsh", "start", o.Summary.Clone})}
+		o.Summary.Clone, virsh("start", o.Summary.Clone)}
 }

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/vmmigrate/vmmigrate/blockcopy"
+	"github.com/vmmigrate/vmmigrate/hypervisor"
+	"github.com/vmmigrate/vmmigrate/internal/command"
+	"github.com/vmmigrate/vmmigrate/luks"
+	"github.com/vmmigrate/vmmigrate/lvm"
+	"github.com/vmmigrate/vmmigrate/migrate"
+	"github.com/vmmigrate/vmmigrate/migrate/journal"
+)
+
+// explainCause adds to the cause of a stopped job what helps against it.
+func explainCause(err error) advice {
+	for _, explained := range []func(error) (advice, bool){explainRefusal, diskCause, encryptionCause, volumeCause, domainCause} {
+		if a, ok := explained(err); ok {
+			return advice{details: a.details, next: a.next}
+		}
+	}
+	return advice{}
+}
+
+const makeRoom = "make room in the state directory, or make it writable, and go on"
+
+// diskCause tells of what went wrong in reading and writing.
+func diskCause(err error) (a advice, ok bool) {
+	var open *blockcopy.OpenError
+	var size *blockcopy.SizeError
+	var short *blockcopy.ShortError
+	var read *blockcopy.ReadError
+	var write *blockcopy.WriteError
+	var flush *blockcopy.FlushError
+	var checkpoint *blockcopy.CheckpointError
+	var differs *blockcopy.MismatchError
+	var unwritable *journal.WriteError
+	switch {
+	case errors.As(err, &checkpoint), errors.As(err, &unwritable):
+		a.details = []string{makeRoom}
+	case errors.As(err, &open) && open.Busy:
+		a.next = []string{command.Quote([]string{"lsblk", open.Path})}
+	case errors.As(err, &size):
+		a.next = []string{command.Quote([]string{"blockdev", "--getsize64", size.Name})}
+	case errors.As(err, &short):
+		a.next = []string{command.Quote([]string{"blockdev", "--getsize64", short.Name})}
+	case errors.As(err, &read):
+		a.details = []string{"the source could not be read: see dmesg and its SMART data; --retries reads again"}
+	case errors.As(err, &write), errors.As(err, &flush):
+		a.details = []string{"the new volume could not be written: see dmesg and its physical volume"}
+	case errors.As(err, &differs):
+		a.details = []string{"what was read back is not what was written: see dmesg, the disk's SMART data and the memory"}
+	default:
+		return a, false
+	}
+	return a, true
+}
+
+// encryptionCause tells of what went wrong with LUKS.
+func encryptionCause(err error) (a advice, ok bool) {
+	var wrong *luks.WrongKeyError
+	var busy *luks.BusyError
+	var inUse *luks.InUseError
+	var exists *luks.ExistsError
+	switch {
+	case errors.As(err, &wrong):
+		a.details = []string{"the key is not the one that the volume was formatted with"}
+	case errors.As(err, &busy):
+		a.next = []string{command.Quote([]string{"lsblk", "/dev/mapper/" + busy.Mapper})}
+	case errors.As(err, &inUse):
+		a.next = []string{command.Quote([]string{"lsblk", inUse.Device})}
+	case errors.As(err, &exists) && exists.Mapper != "":
+		a.next = []string{command.Quote([]string{"dmsetup", "info", exists.Mapper})}
+	default:
+		return a, false
+	}
+	return a, true
+}
+
+// volumeCause tells of what went wrong with LVM.
+func volumeCause(err error) (a advice, ok bool) {
+	var space *lvm.NoSpaceError
+	var exists *lvm.ExistsError
+	var inUse *lvm.InUseError
+	var theirs *lvm.NotOursError
+	switch {
+	case errors.As(err, &space):
+		a.next = []string{command.Quote([]string{"vgs", space.VG})}
+	case errors.As(err, &exists):
+		a.next = []string{command.Quote([]string{"lvs", "-o", "+lv_tags", exists.VG + "/" + exists.Name})}
+	case errors.As(err, &inUse) && inUse.Name != "":
+		a.next = []string{command.Quote([]string{"lsblk", "/dev/" + inUse.VG + "/" + inUse.Name})}
+	case errors.As(err, &inUse):
+		a.next = []string{command.Quote([]string{"lvs", inUse.VG})}
+	case errors.As(err, &theirs):
+		a.details = []string{"vmmigrate removes only what bears the tag of its job"}
+		a.next = []string{command.Quote([]string{"lvs", "-o", "+lv_tags", theirs.VG + "/" + theirs.Name})}
+	default:
+		return a, false
+	}
+	return a, true
+}
+
+// domainCause tells of what went wrong with a domain.
+func domainCause(err error) (a advice, ok bool) {
+	var started *migrate.SourceStartedError
+	var active *hypervisor.ActiveError
+	var exists *hypervisor.ExistsError
+	switch {
+	case errors.As(err, &started):
+		a.next = []string{virsh("shutdown", started.VM)}
+	case errors.As(err, &active):
+		a.next = []string{virsh("shutdown", active.Name)}
+	case errors.As(err, &exists):
+		a.next = []string{virsh("dominfo", exists.Name)}
+	default:
+		return a, false
+	}
+	return a, true
+}

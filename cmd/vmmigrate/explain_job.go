@@ -1,0 +1,100 @@
+package main
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+
+	"github.com/vmmigrate/vmmigrate/internal/command"
+	"github.com/vmmigrate/vmmigrate/migrate"
+	"github.com/vmmigrate/vmmigrate/migrate/journal"
+)
+
+// explainJob tells of a job that can't be worked on as it was asked for.
+func explainJob(err error) (advice, bool) {
+	var unknown *migrate.UnknownJobError
+	var many *migrate.AmbiguousJobError
+	var undone *migrate.UndoneError
+	var finished *migrate.FinishedError
+	var clone *migrate.CloneStartedError
+	var rollback *migrate.RollbackError
+	var locked *journal.LockedError
+	var lockedPayload *migrate.LockedPayloadError
+	var differs *migrate.DifferenceError
+	a := advice{what: err.Error(), exit: exitRefused}
+	switch {
+	case errors.As(err, &rollback):
+		a.exit, a.state = exitResumable, "the original is as it was; the rollback can be repeated"
+		a.next = []string{"vmmigrate rollback " + rollback.Job}
+		cause := explainCause(rollback.Err)
+		a.details, a.next = cause.details, append(cause.next, a.next...)
+	case errors.As(err, &unknown):
+		a.what += didYouMean(unknown.Name, jobNames(unknown.Known))
+		a.next = []string{"vmmigrate jobs"}
+	case errors.As(err, &many):
+		a.next = []string{"vmmigrate jobs"}
+	case errors.As(err, &undone):
+		a.next = []string{"vmmigrate rollback " + undone.Job}
+	case errors.As(err, &finished):
+		a.next = []string{virsh("start", finished.Clone), "vmmigrate rollback " + finished.Job}
+	case errors.As(err, &clone) && clone.Running:
+		a.state, a.next = unchanged, []string{virsh("shutdown", clone.Clone)}
+	case errors.As(err, &clone):
+		a.state, a.next = unchanged, []string{"vmmigrate rollback --force " + named(clone.Clone) + "   # destroys what its guest has written"}
+	case errors.As(err, &locked):
+		a.state, a.next = unchanged, []string{"vmmigrate jobs"}
+	case errors.As(err, &lockedPayload):
+		a.next = []string{command.Quote([]string{"cryptsetup", "open", lockedPayload.Volume, lockedPayload.Mapper})}
+	case errors.As(err, &differs):
+		a.exit = exitDifference
+	default:
+		return explainJournal(err)
+	}
+	return a, true
+}
+
+// jobNames are the names by which jobs can be meant.
+func jobNames(jobs []migrate.JobInfo) []string {
+	var names []string
+	for _, job := range jobs {
+		names = append(names, job.ID)
+		if job.Plan != nil {
+			names = append(names, job.Plan.VM, job.Plan.Clone.Name)
+		}
+	}
+	return names
+}
+
+// named is a name as an argument, whatever it begins with.
+func named(name string) string {
+	if strings.HasPrefix(name, "-") {
+		return "-- " + command.Quote([]string{name})
+	}
+	return command.Quote([]string{name})
+}
+
+// explainJournal tells of a journal that can't be read or written, outside of a
+// step: nothing is done then.
+func explainJournal(err error) (advice, bool) {
+	var damaged *journal.DamagedError
+	var version *journal.VersionError
+	var empty *journal.EmptyError
+	var unwritable *journal.WriteError
+	a := advice{what: err.Error(), exit: exitRefused, state: unchanged}
+	switch {
+	case errors.As(err, &damaged):
+		job := filepath.Base(filepath.Dir(damaged.Path))
+		a.details = []string{"what the job made has to be found by its mark, and removed by hand"}
+		a.next = []string{"lvs -o +lv_tags " + command.Quote([]string{"@vmmigrate.job=" + job})}
+	case errors.As(err, &version):
+		a.details = []string{"go on with the vmmigrate that wrote it, or a newer one"}
+	case errors.As(err, &empty):
+		a.details = []string{"its folder can be removed"}
+		a.next = []string{command.Quote([]string{"rm", "-r", filepath.Dir(empty.Path)})}
+	case errors.As(err, &unwritable):
+		a.details = []string{makeRoom}
+	default:
+		return advice{}, false
+	}
+	return a, true
+}
