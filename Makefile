@@ -18,9 +18,11 @@ test: unit corpus e2e
 unit:
 	go test ./...
 
-# libvirt's own domain files, some four thousand, fetched as Debian's source.
+# libvirt's own domain files, some four thousand, fetched as Debian's source,
+# and virt-clone beside us on the same documents.
 corpus: setup
-	go test -tags corpus -run Corpus ./domainxml
+	sh domainxml/corpus/fetch.sh
+	go test -count=1 -tags corpus,virtclone ./domainxml
 
 # Everything real: LVM, dm-crypt, libvirtd and QEMU in test hosts.
 e2e: setup

@@ -3,6 +3,7 @@ package migrate
 import (
 	"errors"
 	"io/fs"
+	"strings"
 
 	"github.com/dustin/go-humanize"
 
@@ -92,6 +93,14 @@ func (d *Decider) judgeXML(plan *Plan, vm *DomainFacts) {
 	if err != nil {
 		plan.block(XMLRefused, "", "", "its definition can't be rewritten: %v", err)
 		return
+	}
+	unknown, err := vm.XML.NotModelled()
+	if err != nil {
+		plan.block(XMLRefused, "", "", "its definition can't be read in full: %v", err)
+		return
+	}
+	if len(unknown) > 0 {
+		plan.warn(WarnXML, "", "", "not modelled, kept as is: %s", strings.Join(unknown, ", "))
 	}
 	for _, warning := range rewritten.Warnings {
 		plan.warn(WarnXML, "", "", "%s", warning)

@@ -24,8 +24,12 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/lists/partial" "$work/archives/partial"
 key=/usr/share/keyrings/debian-archive-keyring.gpg
+# The mirror that this machine takes Debian's packages from.
+mirror=$(apt-get indextargets --format '$(ORIGIN) $(COMPONENT) $(RELEASE) $(REPO_URI)' 'Created-By: Packages' |
+	sed -n 's/^Debian main [^ -]* //p' | head -n 1)
+[ -n "$mirror" ] || { echo "fetch.sh: apt knows no Debian mirror; run apt-get update first" >&2; exit 1; }
 for suite in bookworm trixie; do
-	echo "deb-src [signed-by=$key] http://deb.debian.org/debian $suite main"
+	echo "deb-src [signed-by=$key] $mirror $suite main"
 done >"$work/sources.list"
 apt() {
 	apt-get -q -o Dir::Etc::sourcelist="$work/sources.list" -o Dir::Etc::sourceparts=- \
