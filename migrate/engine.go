@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/vmmigrate/vmmigrate/migrate/journal"
@@ -83,7 +84,8 @@ func (e *Engine) Resume(ctx context.Context, id string) (*Summary, error) {
 		return nil, err
 	}
 	defer job.close()
-	for _, r := range job.journal.Records() {
+	// From the end: the rollback of a job that was done began after its end.
+	for _, r := range slices.Backward(job.journal.Records()) {
 		switch r.Kind {
 		case journal.Undoing:
 			return nil, &UndoneError{Job: id}
@@ -257,6 +259,10 @@ func (e *Engine) stopped(ctx context.Context, job *Job, a act, err error) error 
 	for i := range job.Plan.Disks {
 		started, statErr := exists(job.chunksPath(&job.Plan.Disks[i]))
 		copied = copied || started || statErr != nil
+	}
+	if why := interrupted(ctx); why != nil && !errors.As(err, &stopped) {
+		// What was stopped tells it in words of its own: "signal: killed".
+		err = fmt.Errorf("%w: %w", why, err)
 	}
 	if ctx.Err() != nil || copied || errors.As(err, &unwritable) || errors.As(err, &stopped) {
 		return job.failed(a, err, Kept)
