@@ -1,0 +1,235 @@
+package migrate
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/vmmigrate/vmmigrate/lvm"
+)
+
+// run carries out a plan in this world.
+func (w *world) run(plan *Plan, stopAfter StepName) (*Summary, error) {
+	return (&Engine{Env: w.env(), StopAfter: stopAfter}).Run(w.context(), plan)
+}
+
+func (w *world) resume(id string) (*Summary, error) {
+	return (&Engine{Env: w.env()}).Resume(w.context(), id)
+}
+
+func (w *world) rollback(id string, force bool) error {
+	return (&Engine{Env: w.env()}).Rollback(w.context(), id, force)
+}
+
+// jobs are those in the store.
+func (w *world) jobs() []JobInfo {
+	w.t.Helper()
+	jobs, err := w.env().Store.Jobs()
+	if err != nil {
+		w.t.Fatalf("list the jobs: %v", err)
+	}
+	return jobs
+}
+
+// variants are the ways to migrate that go through different steps.
+func variants() map[string]Options {
+	closed, full, none := options(), options(), options()
+	closed.Close = true
+	full.Verify = VerifyFull
+	none.Verify, none.VG, none.KeepMAC = VerifyNone, "vg1", true
+	return map[string]Options{"plain": options(), "closed at the end": closed, "verified in full": full, "not verified, in another group": none}
+}
+
+func TestARunMovesAVMAndChangesNothingElse(t *testing.T) {
+	for name, options := range variants() {
+		w := newWorld(t)
+		before := w.look()
+		plan := w.plan(options)
+		w.wantSame(before, "after the plan")
+		w.disarm()
+		summary, err := w.run(plan, "")
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		w.wantMoved(before, plan, name)
+		if summary.Clone != "imap-luks" || len(summary.Disks) != 2 {
+			t.Errorf("%s: the summary is %+v", name, summary)
+		}
+		for i, disk := range summary.Disks {
+			if disk.Digest == "" || disk.Target != plan.Disks[i].Target || disk.Bytes != plan.Disks[i].Payload || disk.Device != plan.Disks[i].Device {
+				t.Errorf("%s: the summary of a disk is %+v", name, disk)
+			}
+		}
+		if jobs := w.jobs(); len(jobs) != 1 || jobs[0].State != StateDone || jobs[0].ID != plan.Job {
+			t.Errorf("%s: the jobs are %+v", name, jobs)
+		}
+		if w.asked != 1 {
+			t.Errorf("%s: the key was asked for %d times", name, w.asked)
+		}
+		var finished *FinishedError
+		if _, err := w.resume(plan.Job); !errors.As(err, &finished) || finished.Clone != "imap-luks" {
+			t.Errorf("%s: a job that is done is resumed: %v", name, err)
+		}
+		if err := w.rollback(plan.Job, options.Close); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		w.wantSame(before, name+", rolled back")
+	}
+}
+
+func TestAStopAfterAnyStepIsResumedToTheSameEnd(t *testing.T) {
+	for name, options := range variants() {
+		for _, step := range StepNames() {
+			what := fmt.Sprintf("%s, stopped after %s", name, step)
+			w := newWorld(t)
+			before := w.look()
+			plan := w.plan(options)
+			w.disarm()
+			_, err := w.run(plan, step)
+			if step == Close && !options.Close {
+				continue // there is no such step, so the run goes to its end
+			}
+			w.wantStopped(err, step, Kept, what)
+			if jobs := w.jobs(); len(jobs) != 1 || jobs[0].State != StateInterrupted || jobs[0].Failure == "" {
+				t.Fatalf("%s: the jobs are %+v", what, jobs)
+			}
+			if _, err := w.resume(plan.Job); err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			w.wantMoved(before, plan, what)
+		}
+	}
+}
+
+func TestAStopAfterAnyStepIsRolledBackToTheStart(t *testing.T) {
+	for name, options := range variants() {
+		for _, step := range StepNames() {
+			what := fmt.Sprintf("%s, stopped after %s", name, step)
+			w := newWorld(t)
+			before := w.look()
+			plan := w.plan(options)
+			w.disarm()
+			_, err := w.run(plan, step)
+			if step == Close && !options.Close {
+				continue
+			}
+			w.wantStopped(err, step, Kept, what)
+			// The disks are closed then, so nothing tells that the clone
+			// was not started.
+			force := step == Close
+			if force {
+				var started *CloneStartedError
+				if err := w.rollback(plan.Job, false); !errors.As(err, &started) || started.Running {
+					t.Errorf("%s: a clone whose disks are locked was removed: %v", what, err)
+				}
+			}
+			if err := w.rollback(plan.Job, force); err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			w.wantSame(before, what)
+		}
+	}
+}
+
+// wantStopped fails unless err says that a job stopped at step as given.
+func (w *world) wantStopped(err error, step StepName, aftermath Aftermath, what string) *StepError {
+	w.t.Helper()
+	var stopped *StepError
+	if !errors.As(err, &stopped) {
+		w.t.Fatalf("%s: %v", what, err)
+	}
+	if stopped.Step != step || stopped.Aftermath != aftermath {
+		w.t.Fatalf("%s: stopped at %s, %s: %v", what, stopped.Step, stopped.Aftermath, err)
+	}
+	return stopped
+}
+
+func TestARollbackThatBeganIsNotResumed(t *testing.T) {
+	w := newWorld(t)
+	before := w.look()
+	plan := w.plan(options())
+	w.disarm()
+	_, err := w.run(plan, Verify)
+	w.wantStopped(err, Verify, Kept, "the run")
+	w.luks.Hold(plan.Disks[0].Mapper, "a curious administrator")
+	var incomplete *RollbackError
+	if err := w.rollback(plan.Job, false); !errors.As(err, &incomplete) || incomplete.Job != plan.Job {
+		t.Fatalf("a mapping that is in use was closed: %v", err)
+	}
+	// The other disk is gone, the one in use is whole.
+	if now := w.look(); now["volume vg0/imap-vdb-luks"] != "" || now["volume vg0/imap-vda-luks"] == "" {
+		t.Errorf("left: %v", now)
+	}
+	var undone *UndoneError
+	if _, err := w.resume(plan.Job); !errors.As(err, &undone) {
+		t.Errorf("resumed: %v", err)
+	}
+	if jobs := w.jobs(); len(jobs) != 1 || jobs[0].State != StateRollingBack {
+		t.Errorf("the jobs are %+v", jobs)
+	}
+	w.luks.Hold(plan.Disks[0].Mapper)
+	if err := w.rollback(plan.Job, false); err != nil {
+		t.Fatal(err)
+	}
+	w.wantSame(before, "rolled back at the second try")
+}
+
+func TestAResumedJobGoesByTheRecordedPlan(t *testing.T) {
+	w := newWorld(t)
+	plan := w.plan(options())
+	w.disarm()
+	_, err := w.run(plan, Open)
+	w.wantStopped(err, Open, Kept, "the run")
+	// A new group would be chosen now, and another name for the clone.
+	w.lvm.Set("vg0", func(vg *lvm.VG) { vg.Exported = true })
+	if jobs := w.jobs(); !cmp.Equal(jobs[0].Plan, plan) {
+		t.Error(cmp.Diff(jobs[0].Plan, plan))
+	}
+	if _, err := w.resume(plan.Job); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAKeyIsAskedForOnlyToFormatOrOpen(t *testing.T) {
+	w := newWorld(t)
+	plan := w.plan(options())
+	w.disarm()
+	_, err := w.run(plan, Copy)
+	w.wantStopped(err, Copy, Kept, "the run")
+	w.asked = 0
+	if _, err := w.resume(plan.Job); err != nil || w.asked != 0 {
+		t.Errorf("asked %d times, %v", w.asked, err)
+	}
+}
+
+func TestABlockedPlanIsNotRun(t *testing.T) {
+	w := newWorld(t)
+	before := w.look()
+	plan := w.plan(options())
+	plan.block(Active, "", "", "it runs")
+	var blocked *BlockedError
+	if _, err := w.run(plan, ""); !errors.As(err, &blocked) || blocked.VM != "imap" {
+		t.Errorf("got %v", err)
+	}
+	w.wantSame(before, "blocked")
+}
+
+func TestAWrongKeyOnResumeIsSaidAndKeepsTheCopy(t *testing.T) {
+	w := newWorld(t)
+	before := w.look()
+	plan := w.plan(options())
+	w.disarm()
+	_, err := w.run(plan, Copy)
+	w.wantStopped(err, Copy, Kept, "the run")
+	w.cutPower()
+	w.secret = "falsch"
+	_, err = w.resume(plan.Job)
+	w.wantStopped(err, Open, Kept, "with the wrong key")
+	w.secret = "geheim"
+	if _, err := w.resume(plan.Job); err != nil {
+		t.Fatal(err)
+	}
+	w.wantMoved(before, plan, "with the right key")
+}

@@ -1,0 +1,193 @@
+package migrate
+
+import (
+	"context"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"github.com/vmmigrate/vmmigrate/luks"
+	"github.com/vmmigrate/vmmigrate/lvm"
+)
+
+// volumes implements Volumes.
+type volumes struct{ w *world }
+
+var _ Volumes = volumes{}
+
+func (v volumes) VGs(ctx context.Context) ([]lvm.VG, error) {
+	return port(v.w, "lvm: groups", func() ([]lvm.VG, error) { return v.w.lvm.VGs(ctx) })
+}
+
+func (v volumes) LVs(ctx context.Context) ([]lvm.LV, error) {
+	return port(v.w, "lvm: volumes", func() ([]lvm.LV, error) {
+		all, err := v.w.lvm.LVs(ctx)
+		for i := range all {
+			all[i].Active = v.w.active(all[i].Path)
+		}
+		return all, err
+	})
+}
+
+func (v volumes) LV(ctx context.Context, vg, name string) (lvm.LV, error) {
+	return port(v.w, "lvm: volume", func() (lvm.LV, error) {
+		lv, err := v.w.lvm.LV(ctx, vg, name)
+		lv.Active = v.w.active(lv.Path)
+		return lv, err
+	})
+}
+
+func (w *world) active(path string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.inactive[path]
+}
+
+func (v volumes) Create(ctx context.Context, spec lvm.Spec) (lvm.LV, error) {
+	return port(v.w, "act: create", func() (lvm.LV, error) {
+		v.w.mustIntend(CreateVolume)
+		return v.w.lvm.Create(ctx, spec)
+	})
+}
+
+func (v volumes) Remove(ctx context.Context, vg, name, tag string) error {
+	return does(v.w, "act: remove", func() error {
+		v.w.mustIntend(CreateVolume)
+		return v.w.lvm.Remove(ctx, vg, name, tag)
+	})
+}
+
+func (v volumes) Activate(_ context.Context, vg, name string) error {
+	return does(v.w, "act: activate", func() error {
+		v.w.mu.Lock()
+		defer v.w.mu.Unlock()
+		delete(v.w.inactive, "/dev/"+vg+"/"+name)
+		return nil
+	})
+}
+
+func (v volumes) Deactivate(ctx context.Context, device string) ([]string, error) {
+	return port(v.w, "act: deactivate", func() ([]string, error) { return v.w.lvm.Deactivate(ctx, device) })
+}
+
+// encryption implements Encryption.
+type encryption struct{ w *world }
+
+var _ Encryption = encryption{}
+
+func (e encryption) IsLUKS(ctx context.Context, device string) (bool, error) {
+	return port(e.w, "luks: is it", func() (bool, error) {
+		if e.w.source(device) != nil {
+			return false, nil
+		}
+		return e.w.luks.IsLUKS(ctx, device)
+	})
+}
+
+func (e encryption) Header(ctx context.Context, device string) (luks.Header, error) {
+	return port(e.w, "luks: header", func() (luks.Header, error) { return e.w.luks.Header(ctx, device) })
+}
+
+func (e encryption) Format(ctx context.Context, spec luks.FormatSpec, key luks.Key) (luks.Header, error) {
+	return port(e.w, "act: format", func() (luks.Header, error) {
+		e.w.mustIntend(Format)
+		header, err := e.w.luks.Format(ctx, spec, key)
+		if err == nil {
+			e.w.mu.Lock()
+			// A new volume key makes noise of all that was written.
+			delete(e.w.payloads, e.w.lvm.Resolve(spec.Device))
+			e.w.mu.Unlock()
+		}
+		return header, err
+	})
+}
+
+func (e encryption) Open(ctx context.Context, device, mapper string, key luks.Key, options luks.OpenOptions) error {
+	return does(e.w, "act: open", func() error {
+		e.w.mustIntend(Open)
+		return e.w.luks.Open(ctx, device, mapper, key, options)
+	})
+}
+
+func (e encryption) Close(ctx context.Context, mapper string) error {
+	return does(e.w, "act: close", func() error {
+		e.w.mustIntend(Open, Close)
+		return e.w.luks.Close(ctx, mapper)
+	})
+}
+
+func (e encryption) Mapping(ctx context.Context, mapper string) (luks.Mapping, error) {
+	return port(e.w, "luks: mapping", func() (luks.Mapping, error) { return e.w.luks.Mapping(ctx, mapper) })
+}
+
+func (e encryption) HeaderBackup(ctx context.Context, device, file string) error {
+	return does(e.w, "act: header backup", func() error {
+		e.w.mustIntend(HeaderBackup)
+		return e.w.luks.HeaderBackup(ctx, device, file)
+	})
+}
+
+// devices implements Devices.
+type devices struct{ w *world }
+
+var _ Devices = devices{}
+
+func (w *world) source(path string) *source {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sources[path]
+}
+
+func (d devices) Inspect(ctx context.Context, path string) (DeviceFacts, error) {
+	return port(d.w, "device: inspect", func() (DeviceFacts, error) {
+		facts := DeviceFacts{Path: path, Resolved: path, ID: path, LogicalBlock: 512, Writes: -1}
+		if source := d.w.source(path); source != nil {
+			facts.Block, facts.Size = source.block, int64(len(source.bytes))
+			if !source.block {
+				facts.ModTime = source.mod
+			}
+			return facts, nil
+		}
+		lv, err := d.w.lvm.LVByPath(ctx, path)
+		if err != nil || !d.w.active(lv.Path) {
+			return facts, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+		}
+		facts.Block, facts.Size, facts.ID = true, lv.Size, lv.UUID
+		return facts, nil
+	})
+}
+
+func (d devices) MapperNames(ctx context.Context) ([]string, error) {
+	return port(d.w, "device: mapper names", func() ([]string, error) {
+		var names []string
+		mappings, err := d.w.luks.Mappings(ctx)
+		for _, mapping := range mappings {
+			names = append(names, mapping.Name)
+		}
+		lvs, _ := d.w.lvm.LVs(ctx)
+		for _, lv := range lvs {
+			names = append(names, filepath.Base(lv.DMPath))
+		}
+		return names, err
+	})
+}
+
+func (d devices) Physical(_ context.Context, path string) ([]string, error) {
+	return port(d.w, "device: physical", func() ([]string, error) {
+		d.w.mu.Lock()
+		defer d.w.mu.Unlock()
+		if under, known := d.w.devices[path]; known {
+			return under, nil
+		}
+		return []string{"8:0"}, nil
+	})
+}
+
+func (d devices) Exists(ctx context.Context, path string) (bool, error) {
+	return port(d.w, "device: exists", func() (bool, error) {
+		if strings.HasPrefix(path, d.w.files) {
+			return Host{}.Exists(ctx, path)
+		}
+		return false, nil
+	})
+}

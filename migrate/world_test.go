@@ -1,0 +1,334 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/vmmigrate/vmmigrate/luks"
+	"github.com/vmmigrate/vmmigrate/luks/lukstest"
+	"github.com/vmmigrate/vmmigrate/lvm"
+	"github.com/vmmigrate/vmmigrate/lvm/lvmtest"
+)
+
+// world is a host in memory: LVM, LUKS and libvirt are fakes, the bytes of
+// sources and payloads are slices, and only the state directory and the
+// firmware's files are real.
+type world struct {
+	t     complainer
+	state string // the state directory
+	files string // where firmware state is
+	lvm   *lvmtest.Fake
+	luks  *lukstest.Fake
+	virt  *domains
+	faults
+
+	mu       sync.Mutex
+	sources  map[string]*source
+	payloads map[string]*payload // by the volume's true name
+	inactive map[string]bool     // volumes that a reboot did not activate
+	secret   string
+	asked    int // how often the key was asked for
+	events   []Event
+	heard    func(Event)
+	devices  map[string][]string // the physical devices under a path; one for all by default
+	deaf     error               // what libvirt answers to the guard
+	remark   []string            // what copies have to say
+	seed     byte
+}
+
+// complainer is what *testing.T and *rapid.T have in common.
+type complainer interface {
+	Helper()
+	Fatalf(format string, args ...any)
+	Errorf(format string, args ...any)
+}
+
+// source is a plain disk.
+type source struct {
+	bytes []byte
+	block bool
+	mod   time.Time
+}
+
+// scratch is a folder in memory where the machine has one: the journal flushes
+// every record, and thousands of flushes to a disk take minutes.
+func scratch(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "vmmigrate-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// newWorld has the VM imap, off, with two disks, one volume and one file, and
+// a group with room for a clone.
+func newWorld(t *testing.T) *world { return newWorldIn(t, scratch(t), 4096*3, 5000) }
+
+func newWorldIn(t complainer, dir string, sizes ...int64) *world {
+	t.Helper()
+	w := &world{
+		t: t, state: filepath.Join(dir, "state"), files: filepath.Join(dir, "files"), virt: newDomains(), secret: "geheim",
+		lvm: lvmtest.New(lvmtest.Group("vg0", mib, 200), lvmtest.Group("vg1", mib, 200)), luks: lukstest.New(),
+		sources: make(map[string]*source), payloads: make(map[string]*payload), inactive: make(map[string]bool), devices: make(map[string][]string),
+	}
+	w.disarm()
+	w.luks.Size, w.luks.Resolve, w.luks.HeldBy = w.lvm.DeviceSize, w.lvm.Resolve, w.lvm.ActiveOn
+	w.lvm.InUse = w.luks.InUse
+	w.lvm.Removed = func(path string) {
+		w.luks.Forget(path)
+		w.mu.Lock()
+		delete(w.payloads, path)
+		w.mu.Unlock()
+	}
+	for _, path := range []string{w.state, w.files} {
+		if err := os.MkdirAll(path, 0o700); err != nil {
+			t.Fatalf("%v", err)
+		}
+	}
+	nvram := filepath.Join(w.files, "imap_VARS.fd")
+	if err := os.WriteFile(nvram, []byte("the variables"), 0o640); err != nil {
+		t.Fatalf("%v", err)
+	}
+	var disks []string
+	for i, size := range sizes {
+		target, path := fmt.Sprintf("vd%c", 'a'+i), fmt.Sprintf("/srv/imap-%d.img", i)
+		if i == 0 {
+			path = "/dev/vg0/imap"
+		}
+		disks = append(disks, rawDisk(target, path, ""))
+		w.sources[path] = &source{bytes: noise(fmt.Sprint("source ", i), size), block: i == 0, mod: noon()}
+	}
+	w.virt.add(t, definition("imap", imapUUID, "<nvram>"+nvram+"</nvram>", strings.Join(append(disks, cdrom), "\n")))
+	if _, err := w.lvm.Create(context.Background(), lvm.Spec{VG: "vg0", Name: "imap", Size: mib}); err != nil {
+		t.Fatalf("%v", err)
+	}
+	return w
+}
+
+// noise is bytes that are the same whenever the same is asked for.
+func noise(name string, size int64) []byte {
+	bytes := make([]byte, size)
+	var seed [32]byte
+	copy(seed[:], name)
+	_, _ = newChaCha(seed).Read(bytes) // never fails
+	return bytes
+}
+
+// env is the world as the pipeline sees it.
+func (w *world) env() *Env {
+	return &Env{
+		Volumes: volumes{w}, Encryption: encryption{w}, Hypervisor: virt{w.virt, w}, Devices: devices{w}, Copier: copier{w}, Keyring: keyring{w},
+		Reporter: w, Store: Store{Dir: w.state, Now: noon}, Random: dice(w.seed), Now: w.now,
+	}
+}
+
+// Report implements Reporter.
+func (w *world) Report(event Event) {
+	w.mu.Lock()
+	w.events = append(w.events, event)
+	heard := w.heard
+	w.mu.Unlock()
+	w.entered(event)
+	if heard != nil {
+		heard(event)
+	}
+}
+
+func options() Options { return Options{LUKS: DefaultLUKS(), Verify: VerifyTarget} }
+
+// plan decides what to do with imap.
+func (w *world) plan(options Options) *Plan {
+	w.t.Helper()
+	env := w.env()
+	facts, err := env.Gather(context.Background())
+	if err != nil {
+		w.t.Fatalf("gather: %v", err)
+	}
+	w.seed++
+	plan, err := (&Decider{Facts: facts, Random: dice(w.seed), Store: env.Store, Taken: Budget{}}).Decide("imap", options)
+	if err != nil {
+		w.t.Fatalf("decide: %v", err)
+	}
+	if len(plan.Blockers) > 0 {
+		w.t.Fatalf("blocked: %v", plan.Blockers)
+	}
+	return plan
+}
+
+// look is all that a rollback has to bring back, in words.
+type look map[string]string
+
+// look looks at everything there is, past all faults.
+func (w *world) look() look {
+	w.t.Helper()
+	ctx, seen := context.Background(), make(look)
+	groups, err := w.lvm.VGs(ctx)
+	lvs, err2 := w.lvm.LVs(ctx)
+	mappings, err3 := w.luks.Mappings(ctx)
+	if err := errors.Join(err, err2, err3); err != nil {
+		w.t.Fatalf("look: %v", err)
+	}
+	for _, group := range groups {
+		seen["group "+group.Name] = fmt.Sprintf("%d extents free", group.FreeExtents)
+	}
+	for _, lv := range lvs {
+		seen["volume "+lv.VG+"/"+lv.Name] = fmt.Sprintf("%s, %d bytes, tags %v", lv.UUID, lv.Size, lv.Tags)
+		if header, err := w.luks.Header(ctx, lv.Path); err == nil {
+			seen["header "+lv.Path] = header.UUID
+		}
+	}
+	for _, mapping := range mappings {
+		seen["mapping "+mapping.Name] = mapping.UUID + " on " + mapping.Device
+	}
+	for name, domain := range w.virt.all() {
+		seen["domain "+name] = domain
+	}
+	maps.Copy(seen, w.sourcesSeen())
+	for _, dir := range []string{w.state, w.files} {
+		for path, content := range contents(w.t, dir) {
+			seen["file "+path] = content
+		}
+	}
+	return seen
+}
+
+func (w *world) sourcesSeen() look {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	seen := make(look)
+	for path, source := range w.sources {
+		seen["source "+path] = sum(source.bytes)
+	}
+	return seen
+}
+
+// contents are the files and folders below dir.
+func contents(t complainer, dir string) map[string]string {
+	t.Helper()
+	found := make(map[string]string)
+	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			found[path] = "folder"
+			return err
+		}
+		content, err := os.ReadFile(path)
+		found[path] = string(content)
+		return err
+	})
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	return found
+}
+
+// wantSame fails unless the world looks as it did.
+func (w *world) wantSame(before look, what string) {
+	w.t.Helper()
+	if diff := cmp.Diff(before, w.look()); diff != "" {
+		w.t.Fatalf("%s: the world is not as it was: %s", what, diff)
+	}
+}
+
+// wantMoved fails unless the VM has been migrated by plan, and nothing else
+// has changed since before.
+func (w *world) wantMoved(before look, plan *Plan, what string) {
+	w.t.Helper()
+	now := w.look()
+	for i := range plan.Disks {
+		disk := &plan.Disks[i]
+		if problem := w.compare(disk); problem != "" {
+			w.t.Fatalf("%s: %s: %s", what, disk.Target, problem)
+		}
+		volume := disk.Volume
+		for _, made := range []string{"volume " + volume.VG + "/" + volume.Name, "header " + volume.Path} {
+			if now[made] == "" {
+				w.t.Fatalf("%s: there is no %s", what, made)
+			}
+			delete(now, made)
+		}
+		if open := now["mapping "+disk.Mapper] != ""; open == plan.Options.Close {
+			w.t.Fatalf("%s: the mapping %s is open: %v", what, disk.Mapper, open)
+		}
+		delete(now, "mapping "+disk.Mapper)
+	}
+	clone := now["domain "+plan.Clone.Name]
+	if !strings.Contains(clone, plan.Clone.UUID) || !strings.Contains(clone, plan.Job) {
+		w.t.Fatalf("%s: the clone is %q", what, clone)
+	}
+	delete(now, "domain "+plan.Clone.Name)
+	for _, file := range plan.Firmware.Files {
+		if now["file "+file.To] != before["file "+file.From] {
+			w.t.Fatalf("%s: the %s is %q", what, file.What, now["file "+file.To])
+		}
+		delete(now, "file "+file.To)
+	}
+	for name := range now {
+		if strings.HasPrefix(name, "group ") || strings.HasPrefix(name, "file "+w.state) {
+			delete(now, name)
+		}
+	}
+	rest := make(look)
+	for name, was := range before {
+		if !strings.HasPrefix(name, "group ") && !strings.HasPrefix(name, "file "+w.state) {
+			rest[name] = was
+		}
+	}
+	if diff := cmp.Diff(rest, now); diff != "" {
+		w.t.Fatalf("%s: more has changed than the clone: %s", what, diff)
+	}
+}
+
+// compare holds a payload against its source, byte by byte, and says what is
+// wrong with it.
+func (w *world) compare(disk *DiskPlan) string {
+	w.mu.Lock()
+	source := w.sources[disk.Source.Path].bytes
+	p := w.payloads[w.lvm.Resolve(disk.Volume.Path)]
+	w.mu.Unlock()
+	if p == nil {
+		return "nothing was written"
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.header != disk.LUKSUUID:
+		return "it was written under another header"
+	case int64(len(p.synced)) != roundUp(int64(len(source)), 4096):
+		return fmt.Sprintf("%d bytes for %d", len(p.synced), len(source))
+	case !slices.Equal(p.live, p.synced):
+		return "not all of it was flushed"
+	case !slices.Equal(p.live[:len(source)], source):
+		return "it differs from the source"
+	}
+	for _, b := range p.live[len(source):] {
+		if b != 0 {
+			return "what follows the source is not zeros"
+		}
+	}
+	return ""
+}
+
+// keyring implements Keyring.
+type keyring struct{ w *world }
+
+func (k keyring) Key(context.Context, string) (luks.Key, error) {
+	return port(k.w, "ask for the key", func() (luks.Key, error) {
+		k.w.mu.Lock()
+		k.w.asked++
+		k.w.mu.Unlock()
+		return luks.NewKey([]byte(k.w.secret))
+	})
+}
