@@ -1,12 +1,10 @@
 package hypervisor
 
 import (
-	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/digitalocean/go-libvirt"
@@ -49,31 +47,6 @@ type Domain struct {
 	ManagedSave bool
 	// Snapshots and Checkpoints are how many of each it has.
 	Snapshots, Checkpoints int
-}
-
-// Domains are all guests, by name.
-func (c *Conn) Domains(ctx context.Context) ([]Domain, error) {
-	found, err := ask(ctx, c, "list the domains", looks, func(l *libvirt.Libvirt) ([]libvirt.Domain, error) {
-		domains, _, err := l.ConnectListAllDomains(1, libvirt.ConnectListDomainsActive|libvirt.ConnectListDomainsInactive)
-		return domains, err
-	})
-	if err != nil {
-		return nil, err
-	}
-	domains := make([]Domain, 0, len(found))
-	for _, one := range found {
-		domain, err := c.look(ctx, one)
-		var gone *NotFoundError
-		if errors.As(err, &gone) {
-			continue // undefined since the list was made
-		}
-		if err != nil {
-			return nil, err
-		}
-		domains = append(domains, domain)
-	}
-	slices.SortFunc(domains, func(a, b Domain) int { return cmp.Compare(a.Name, b.Name) })
-	return domains, nil
 }
 
 // Domain is the guest of exactly that name, which is never taken for a number

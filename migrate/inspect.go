@@ -37,6 +37,9 @@ type DeviceFacts struct {
 	// PhysicalVolume is true when the disk as a whole is an LVM physical
 	// volume, as a guest's data disk may be.
 	PhysicalVolume bool
+	// LUKS is true when the disk as a whole begins with a LUKS header, and
+	// Encrypted when all of it lies on a mapping of dm-crypt's.
+	LUKS, Encrypted bool
 	// Busy is true when the kernel itself holds the device: it is mounted,
 	// or lies under another mapping.
 	Busy bool
@@ -69,7 +72,7 @@ func (Host) Inspect(_ context.Context, path string) (DeviceFacts, error) {
 	switch stat.Mode & unix.S_IFMT {
 	case unix.S_IFBLK:
 		facts.Block = true
-		facts.ID = fmt.Sprintf("block %d:%d", unix.Major(stat.Rdev), unix.Minor(stat.Rdev))
+		facts.ID = blockID(unix.Major(stat.Rdev), unix.Minor(stat.Rdev))
 		size, err := blockSize(file)
 		if err != nil {
 			return facts, &os.PathError{Op: "ask for the size of", Path: resolved, Err: err}
@@ -87,6 +90,10 @@ func (Host) Inspect(_ context.Context, path string) (DeviceFacts, error) {
 	default:
 		return facts, &os.PathError{Op: "open", Path: resolved, Err: errors.New("is neither a block device nor a regular file")}
 	}
+	if number, err := deviceOf(resolved); err == nil {
+		facts.Encrypted = encryptedBelow("/sys/dev/block", number, 0)
+	}
+	facts.LUKS = isLUKS(file)
 	facts.PhysicalVolume = isPhysicalVolume(file)
 	facts.TableEnd = tableEnd(file, facts.LogicalBlock)
 	return facts, nil

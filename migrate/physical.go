@@ -53,6 +53,18 @@ func descend(sys, number string, found map[string]bool, depth int) {
 		found[number] = true
 		return
 	}
+	below := devicesBelow(folder, number)
+	if len(below) == 0 {
+		found[number] = true
+	}
+	for _, n := range below {
+		descend(sys, n, found, depth+1)
+	}
+}
+
+// devicesBelow are the devices that the one with that folder in sysfs stands on
+// directly.
+func devicesBelow(folder, number string) []string {
 	below := slaves(folder)
 	if _, err := os.Stat(filepath.Join(folder, "partition")); err == nil {
 		below = append(below, readNumber(filepath.Dir(folder)))
@@ -62,13 +74,7 @@ func descend(sys, number string, found map[string]bool, depth int) {
 			below = append(below, on)
 		}
 	}
-	below = slices.DeleteFunc(below, func(n string) bool { return n == "" || n == number })
-	if len(below) == 0 {
-		found[number] = true
-	}
-	for _, n := range below {
-		descend(sys, n, found, depth+1)
-	}
+	return slices.DeleteFunc(below, func(n string) bool { return n == "" || n == number })
 }
 
 func slaves(folder string) []string {

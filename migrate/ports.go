@@ -29,7 +29,6 @@ type Volumes interface {
 
 // Encryption is what the pipeline needs of LUKS; *luks.Client is the real one.
 type Encryption interface {
-	IsLUKS(ctx context.Context, device string) (bool, error)
 	Header(ctx context.Context, device string) (luks.Header, error)
 	Format(ctx context.Context, spec luks.FormatSpec, key luks.Key) (luks.Header, error)
 	Open(ctx context.Context, device, mapper string, key luks.Key, options luks.OpenOptions) error
