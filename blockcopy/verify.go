@@ -229,39 +229,41 @@ func (v *verifier) take() (errand, bool) {
 
 // compare reads one chunk and notes how it differs, if it does.
 func (v *verifier) compare(ctx context.Context, h *hand, e errand) error {
-	all := e
-	all.data = []span{{0, math.MaxInt64}}
-	got, err := v.hash(ctx, h, &v.payload, all, true)
-	if err != nil {
-		return err
-	}
-	if v.job.Chunks != nil {
-		want, err := v.job.Chunks.Digest(e.index)
+	var source, payload Digest
+	// Every other chunk begins with the source, so that neither device waits
+	// while all workers read the other.
+	for i := range int64(2) {
+		var err error
+		if (e.index+i)%2 == 0 {
+			whole := e
+			whole.data = []span{{0, math.MaxInt64}}
+			payload, err = v.hash(ctx, h, &v.payload, whole, true)
+		} else if v.job.Source != nil {
+			source, err = v.hash(ctx, h, &v.source, e, false)
+		}
 		if err != nil {
 			return err
 		}
-		if want != got {
-			v.differs(v.job.Payload, e, want, got)
-			return nil
+	}
+	want := source
+	if v.job.Chunks != nil {
+		var err error
+		if want, err = v.job.Chunks.Digest(e.index); err != nil {
+			return err
 		}
 	}
-	if v.job.Source != nil {
-		want, err := v.hash(ctx, h, &v.source, e, false)
-		switch {
-		case err != nil:
-			return err
-		case want != got && v.job.Chunks != nil:
-			v.differs(v.job.Source, e, got, want)
-			return nil
-		case want != got:
-			v.differs(v.job.Payload, e, want, got)
-			return nil
-		}
+	switch {
+	case payload != want:
+		v.differs(v.job.Payload, e, want, payload)
+		return nil
+	case v.job.Source != nil && source != want:
+		v.differs(v.job.Source, e, want, source)
+		return nil
 	}
 	v.count.Add(1)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.total.add(e.index, got)
+	v.total.add(e.index, payload)
 	return nil
 }
 
