@@ -157,7 +157,7 @@ func (s *session) before(c *cli.Context) error {
 	// such as an unset variable of a script, and must not mean the folder that
 	// happens to be the current one.
 	if s.stateDir = c.String(flagStateDir); s.stateDir == "" {
-		if _, set := os.LookupEnv(envStateDir); !set {
+		if value, set := os.LookupEnv(envStateDir); !set || value != "" {
 			return &usageError{reason: "--state-dir is empty"}
 		}
 		s.stateDir = defaultStateDir

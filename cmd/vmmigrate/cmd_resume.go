@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/urfave/cli/v2"
@@ -34,6 +35,13 @@ func (s *session) resume(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.needRoot(c); err != nil {
+		return err
+	}
+	info, err := s.store(c).Find(name, migrate.Unfinished)
+	if err = cmp.Or(err, info.Err); err != nil {
+		return err // a damaged journal is found by its id
+	}
 	keys, err := s.newKeyring(c, 1)
 	if err != nil {
 		return err
@@ -44,10 +52,6 @@ func (s *session) resume(c *cli.Context) error {
 		return err
 	}
 	defer closeHost()
-	info, err := env.Store.Find(name, migrate.Unfinished)
-	if err != nil {
-		return err
-	}
 	reporter := s.reporter()
 	env.Keyring, env.Reporter = keys, reporter
 	engine := &migrate.Engine{Env: env, StopAfter: step}

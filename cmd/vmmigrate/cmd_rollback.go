@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
@@ -35,14 +36,12 @@ func (s *session) rollback(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	env, closeHost, err := s.host(c.Context, c, false)
-	if err != nil {
+	if err := s.needRoot(c); err != nil {
 		return err
 	}
-	defer closeHost()
-	info, err := findForRollback(env.Store, name)
-	if err != nil {
-		return err
+	info, err := findForRollback(s.store(c), name)
+	if err = cmp.Or(err, info.Err); err != nil {
+		return err // a damaged journal is found by its id
 	}
 	if info.State == migrate.StateDone {
 		question := fmt.Sprintf("Job %s is done. Remove the clone %s and its encrypted disks?", info.ID, info.Plan.Clone.Name)
@@ -50,6 +49,11 @@ func (s *session) rollback(c *cli.Context) error {
 			return err
 		}
 	}
+	env, closeHost, err := s.host(c.Context, c, false)
+	if err != nil {
+		return err
+	}
+	defer closeHost()
 	reporter := s.reporter()
 	env.Reporter = reporter
 	engine := &migrate.Engine{Env: env}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 
@@ -35,15 +36,18 @@ func (s *session) verify(c *cli.Context) error {
 	if name == "" {
 		return &usageError{reason: "verify needs the name of a VM, a clone or a job", command: "verify"}
 	}
+	if err := s.needRoot(c); err != nil {
+		return err
+	}
+	info, err := s.store(c).Find(name, migrate.Any)
+	if err = cmp.Or(err, info.Err); err != nil {
+		return err // a damaged journal is found by its id
+	}
 	env, closeHost, err := s.host(c.Context, c, true)
 	if err != nil {
 		return err
 	}
 	defer closeHost()
-	info, err := env.Store.Find(name, migrate.Any)
-	if err != nil {
-		return err
-	}
 	reporter := s.progressOnly()
 	env.Reporter = reporter
 	found, err := (&migrate.Engine{Env: env}).Verify(c.Context, info.ID)

@@ -39,18 +39,26 @@ func before(err error) error {
 	return &beforeError{err}
 }
 
+// needRoot returns a *notRootError unless this process is root.
+func (s *session) needRoot(c *cli.Context) error {
+	if s.root {
+		return nil
+	}
+	return &notRootError{command: pathOf(c), again: s.again(sameCommand(c, pathOf(c)))}
+}
+
 // host opens the way to this machine's LVM, LUKS and libvirt. readOnly holds
 // back every program that would change something. close ends the connection.
 func (s *session) host(ctx context.Context, c *cli.Context, readOnly bool) (env *migrate.Env, closeHost func(), err error) {
-	if !s.root {
-		return nil, nil, &notRootError{command: pathOf(c), again: s.again(sameCommand(c, pathOf(c)))}
+	if err := s.needRoot(c); err != nil {
+		return nil, nil, err
 	}
 	var runner command.Runner = command.Log{Runner: command.Local{}, Logger: s.log}
 	if readOnly {
 		runner = command.ReadOnly{Runner: runner}
 	}
 	for _, program := range []string{"lvs", "cryptsetup"} {
-		if err := command.Installed(program); err != nil {
+		if err := s.installed(program); err != nil {
 			return nil, nil, before(err)
 		}
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"os"
 	"time"
+
+	"github.com/vmmigrate/vmmigrate/internal/command"
 )
 
 // machine is what a command line goes by besides its arguments, so that a test
@@ -10,6 +12,8 @@ import (
 type machine struct {
 	// root says whether this process may read disks and volume groups.
 	root bool
+	// installed returns a *command.NotFoundError for a program that is not there.
+	installed func(program string) error
 	// libvirtTime is how long one call to libvirt may take.
 	libvirtTime time.Duration
 	// keyTime bounds a passphrase command.
@@ -20,5 +24,5 @@ type machine struct {
 // definition, which takes most of a minute on a slow host. A passphrase command
 // may have a person touch a token, but nobody waits for a hung one all night.
 func thisMachine() machine {
-	return machine{root: os.Geteuid() == 0, libvirtTime: 90 * time.Second, keyTime: 2 * time.Minute}
+	return machine{root: os.Geteuid() == 0, installed: command.Installed, libvirtTime: 90 * time.Second, keyTime: 2 * time.Minute}
 }
