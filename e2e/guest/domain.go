@@ -10,6 +10,10 @@ import (
 // Name is the domain's, unless Spec says otherwise.
 const Name = "imap"
 
+// The guest's memory is small for more than speed: on a test host each page of
+// it can become a mapping of the machine's process, which may have 65530 of
+// them (vm.max_map_count), and 256 MiB are 65536 pages. Past that, QEMU dies.
+//
 //go:embed domain.xml
 var domainText string
 

@@ -60,9 +60,13 @@ func Return(ctx context.Context, options Options) (*Stage, error) {
 		return nil, err
 	}
 	s.Guest = guest.Placed(Group)
-	if _, err := s.Run(ctx, "vgchange", "-q", "-a", "y", Group); err != nil {
+	_, err = s.Run(ctx, "vgchange", "-q", "-a", "y", Group)
+	if err == nil {
+		err = s.WriteFile(ctx, KeyFile, []byte(Key), 0o600)
+	}
+	if err != nil {
 		s.PowerCut()
-		return nil, err
+		return nil, fmt.Errorf("return to the stage: %w", err)
 	}
 	return s, nil
 }

@@ -12,23 +12,20 @@ import (
 // World is all on a host that vmmigrate may change and all that it must not,
 // one fact a line: volume groups with their free space, volumes with their
 // tags, device-mapper's devices with their tables (without keys), domains with
-// their state and a digest of their XML, and the state folder's files with
-// their digests.
+// their state, XML and snapshots, and the state folder's files with their
+// digests.
 type World struct{ facts []string }
 
-// look prints the facts. A volume's open count is no fact: udev opens volumes
-// when it likes.
+// look prints the facts. A volume's open count is none: udev opens volumes
+// when it likes. A running domain's CPU time and number are none either.
 const look = `
 vgs --noheadings --separator ' ' -o vg_name,vg_uuid,vg_free_count | sed 's/^ */vg /'
 lvs --noheadings --separator ' ' -o vg_name,lv_name,lv_uuid,lv_size,segtype,lv_tags --units b | sed 's/^ */lv /'
 dmsetup table | sort | sed 's/^/dm /'
 virsh -q list --all --uuid | sort | while read -r uuid; do
 	[ -n "$uuid" ] || continue
-	name=$(virsh domname "$uuid")
-	xml=$(virsh dumpxml --inactive --security-info "$uuid" 2>/dev/null || virsh dumpxml --security-info "$uuid")
-	echo "domain $uuid $(echo $name) $(virsh domstate "$uuid" | head -1) $(echo "$xml" | sha256sum)"
-	virsh dominfo "$uuid" | grep -E 'Persistent|Autostart|Managed' | sed "s/^/domain $uuid /"
-	virsh -q snapshot-list "$uuid" --name | sed "s/^/domain $uuid snapshot /"
+	virsh -q "dominfo $uuid; dumpxml --inactive --security-info $uuid; snapshot-list --name $uuid" |
+		sed -n "/^Id:\|^CPU time:\|^Used memory:/d; /./s/^/domain $uuid /p"
 done
 find /var/lib/vmmigrate -printf 'state %p %y %m %s\n' | sort
 find /var/lib/vmmigrate -type f -exec sha256sum {} + | sort | sed 's/^/state /'

@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -104,7 +103,7 @@ func (p *position) program(argv []string) instant {
 
 // instantOf says what the system call at whose entry pid stands is about; ok
 // is false if nobody but pid can notice it.
-func (p *position) instantOf(pid int, regs *syscall.PtraceRegs) (now instant, ok bool) {
+func (p *position) instantOf(pid int, regs *unix.PtraceRegsAmd64) (now instant, ok bool) {
 	switch regs.Orig_rax {
 	case unix.SYS_OPENAT:
 		if regs.Rdx&(unix.O_CREAT|unix.O_TRUNC) == 0 {

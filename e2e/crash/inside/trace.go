@@ -159,9 +159,9 @@ func (t *tracer) call(pid int, one *thread) error {
 	if t.doomed {
 		return nil
 	}
-	var regs syscall.PtraceRegs
-	if err := syscall.PtraceGetRegs(pid, &regs); err != nil {
-		return ignoreGone(err)
+	var regs unix.PtraceRegsAmd64
+	if err := unix.PtraceGetRegsAmd64(pid, &regs); err != nil {
+		return ignoreGone(fmt.Errorf("read the registers of %d: %w", pid, err))
 	}
 	now, ok := t.where.instantOf(t.pid, &regs)
 	if !ok {
@@ -182,7 +182,7 @@ func (t *tracer) call(pid int, one *thread) error {
 func (t *tracer) started(child int) error {
 	argv, err := os.ReadFile("/proc/" + strconv.Itoa(child) + "/cmdline")
 	if err != nil {
-		return err
+		return fmt.Errorf("read a program's name: %w", err)
 	}
 	now := t.where.program(strings.Split(strings.TrimSuffix(string(argv), "\x00"), "\x00"))
 	if t.doomed {

@@ -50,7 +50,7 @@ var disks = []disk{
 func (d disk) payload() int64 { return (d.size + 4095) &^ 4095 }
 
 const domain = `<domain type='qemu'><name>imap</name><uuid>11111111-2222-4333-8444-555555555555</uuid><memory unit='MiB'>32</memory>
-<os><type arch='x86_64' machine='pc'>hvm</type><loader readonly='yes' type='pflash'>%[1]s/CODE.fd</loader><nvram>%[2]s/imap_VARS.fd</nvram></os>
+<os><type arch='x86_64' machine='pc'>hvm</type><loader readonly='yes' type='pflash'>%[1]s/CODE.fd</loader><nvram>%[2]s/imap_VARS.fd</nvram></os><features><acpi/></features>
 <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
 <disk type='block' device='disk'><driver name='qemu' type='raw' cache='none' io='native'/><source dev='%[3]s'/><target dev='vda' bus='virtio'/></disk>
 <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='%[4]s'/><target dev='vdb' bus='virtio'/></disk>
