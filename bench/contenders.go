@@ -23,7 +23,6 @@ type contender struct {
 	// source is what the target must equal afterwards; "" for the passes that
 	// copy nothing.
 	source string
-	note   string
 }
 
 func (c contender) run(ctx context.Context) (measurement, error) { return run(ctx, c.argv) }

@@ -2,6 +2,7 @@ package blockcopy
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -79,7 +80,7 @@ func createChunks(path string, h header) (*Chunks, error) {
 	// Where the filesystem can't reserve the room, a checkpoint that finds
 	// none fails with ENOSPC, which is as safe and only less early.
 	err = unix.Fallocate(int(t.Fd()), 0, 0, size)
-	if err != nil && err != unix.EOPNOTSUPP && err != unix.ENOSYS {
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return nil, &os.PathError{Op: "fallocate", Path: path, Err: err}
 	}
 	if _, err := t.WriteAt(h.encode(), 0); err != nil {
@@ -128,7 +129,7 @@ func LoadChunks(path string) (*Chunks, error) {
 
 func loadChunks(f *os.File, path string) (*Chunks, error) {
 	b := make([]byte, firstPage*pageSize)
-	if n, err := f.ReadAt(b, 0); err == io.EOF {
+	if n, err := f.ReadAt(b, 0); errors.Is(err, io.EOF) {
 		return nil, &RecordError{Path: path, Offset: int64(n), Reason: "the file ends early"}
 	} else if err != nil {
 		return nil, err
@@ -185,7 +186,7 @@ func readJournal(b []byte) map[int64]page {
 func (c *Chunks) read(i int64) (page, error) {
 	p := make(page, pageSize)
 	offset := (firstPage + i) * pageSize
-	if n, err := c.file.ReadAt(p, offset); err == io.EOF {
+	if n, err := c.file.ReadAt(p, offset); errors.Is(err, io.EOF) {
 		return nil, &RecordError{Path: c.path, Offset: offset + int64(n), Reason: "the file ends early"}
 	} else if err != nil {
 		return nil, err

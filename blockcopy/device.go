@@ -113,7 +113,7 @@ func openDevice(path string, flags, blockFlags int) (device, error) {
 	if d.direct {
 		return d, nil
 	}
-	if err != nil && err != unix.EINVAL {
+	if err != nil && !errors.Is(err, unix.EINVAL) {
 		return fail(err)
 	}
 	if d.fd >= 0 {
@@ -212,7 +212,7 @@ func (d *device) ReadAt(p []byte, offset int64) (int, error) {
 	last := alignedBytes(d.align, d.align)
 	m, err := pread(d.fd, last, offset+int64(whole))
 	m = copy(p[whole:], last[:m])
-	if err == io.EOF && whole+m == len(p) {
+	if errors.Is(err, io.EOF) && whole+m == len(p) {
 		err = nil
 	}
 	return whole + m, err
