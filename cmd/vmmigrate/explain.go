@@ -116,7 +116,7 @@ func explainBatch(err *migrate.BatchError) advice {
 	a := advice{what: err.Error(), exit: exitSomeFailed, next: []string{"vmmigrate jobs"}}
 	var stopped *migrate.InterruptedError
 	if errors.As(err, &stopped) {
-		a.exit = exitResumable
+		a.exit, a.state = exitResumable, "the originals are as they were; what has been made so far is kept"
 	}
 	return a
 }
@@ -203,8 +203,12 @@ func explainUsage(err error) (advice, bool) {
 	var edit *domainxml.EditError
 	var uri *hypervisor.URIError
 	switch {
-	case errors.As(err, &option), errors.As(err, &edit), errors.As(err, &uri):
-		return advice{what: err.Error(), exit: exitUsage}, true
+	case errors.As(err, &option):
+		return advice{what: err.Error(), exit: exitUsage, next: []string{"vmmigrate run --help"}}, true
+	case errors.As(err, &edit):
+		return advice{what: err.Error(), exit: exitUsage, next: []string{"vmmigrate xml --help"}}, true
+	case errors.As(err, &uri):
+		return advice{what: err.Error(), exit: exitUsage, next: []string{"vmmigrate help"}}, true
 	case errors.Is(err, errNotConfirmed):
 		return advice{what: err.Error(), exit: exitRefused}, true
 	}

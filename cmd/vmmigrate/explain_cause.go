@@ -45,7 +45,7 @@ func diskCause(err error) (a advice, ok bool) {
 	case errors.As(err, &short):
 		a.next = []string{command.Quote([]string{"blockdev", "--getsize64", short.Name})}
 	case errors.As(err, &read):
-		a.details = []string{"the source could not be read: see dmesg and its SMART data; --retries reads again"}
+		a.details = []string{"the source could not be read: see dmesg and its SMART data; a new run with --retries reads such places again"}
 	case errors.As(err, &write), errors.As(err, &flush):
 		a.details = []string{"the new volume could not be written: see dmesg and its physical volume"}
 	case errors.As(err, &differs):

@@ -21,6 +21,7 @@ func explainJob(err error) (advice, bool) {
 	var locked *journal.LockedError
 	var lockedPayload *migrate.LockedPayloadError
 	var differs *migrate.DifferenceError
+	var start *migrate.StartError
 	a := advice{what: err.Error(), exit: exitRefused}
 	switch {
 	case errors.As(err, &rollback):
@@ -28,6 +29,9 @@ func explainJob(err error) (advice, bool) {
 		a.next = []string{"vmmigrate rollback " + rollback.Job}
 		cause := explainCause(rollback.Err)
 		a.details, a.next = cause.details, append(cause.next, a.next...)
+	case errors.As(err, &start):
+		a.exit, a.state = exitFailed, "the original is as it was; the clone is defined, verified and off"
+		a.next = []string{virsh("start", start.Clone)}
 	case errors.As(err, &unknown):
 		a.what += didYouMean(unknown.Name, jobNames(unknown.Known))
 		a.next = []string{"vmmigrate jobs"}

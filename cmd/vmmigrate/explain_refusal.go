@@ -21,6 +21,7 @@ func explainRefusal(err error) (advice, bool) {
 	var unreachable *hypervisor.UnreachableError
 	var timeout *hypervisor.TimeoutError
 	var lost *hypervisor.LostError
+	var slow *migrate.SlowError
 	var refused *hypervisor.RefusedError
 	var source *keySourceError
 	var definition *definitionError
@@ -39,6 +40,8 @@ func explainRefusal(err error) (advice, bool) {
 		}
 	case errors.As(err, &unreachable), errors.As(err, &lost):
 		a.next = []string{"systemctl status libvirtd"}
+	case errors.As(err, &slow):
+		a.details = []string{"it was asked to " + slow.What}
 	case errors.As(err, &timeout):
 		a.details = []string{"libvirt took the connection and did not answer: it hangs, or is busy beyond reason"}
 		a.next = []string{"systemctl restart libvirtd"}
