@@ -46,6 +46,9 @@ func (w *world) active(path string) bool {
 func (v volumes) Create(ctx context.Context, spec lvm.Spec) (lvm.LV, error) {
 	return port(v.w, "act: create", func() (lvm.LV, error) {
 		v.w.mustIntend(CreateVolume)
+		v.w.mu.Lock()
+		delete(v.w.inactive, "/dev/"+spec.VG+"/"+spec.Name) // a new volume is active
+		v.w.mu.Unlock()
 		return v.w.lvm.Create(ctx, spec)
 	})
 }
@@ -143,7 +146,9 @@ func (d devices) Inspect(ctx context.Context, path string) (DeviceFacts, error) 
 		facts := DeviceFacts{Path: path, Resolved: path, ID: path, LogicalBlock: 512, Writes: -1}
 		if source := d.w.source(path); source != nil {
 			facts.Block, facts.Size = source.block, int64(len(source.bytes))
-			if !source.block {
+			if source.block {
+				facts.Writes, facts.Boot = source.writes, "this boot"
+			} else {
 				facts.ModTime = source.mod
 			}
 			return facts, nil

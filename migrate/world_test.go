@@ -59,6 +59,8 @@ type source struct {
 	bytes []byte
 	block bool
 	mod   time.Time
+	// writes counts the sectors written since the host booted.
+	writes int64
 }
 
 // scratch is a folder in memory where the machine has one: the journal flushes
