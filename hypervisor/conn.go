@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/digitalocean/go-libvirt"
@@ -19,6 +20,9 @@ const (
 	// answers others meanwhile: the first define or start after a boot has
 	// libvirt try out every QEMU that is installed.
 	longest = 10 * time.Minute
+	// grace is how long after a connection's end an answer is waited for
+	// that came before it.
+	grace = 200 * time.Millisecond
 )
 
 // Options are how to reach the daemon.
@@ -127,6 +131,7 @@ func (c *Conn) dial(ctx context.Context) (*session, error) {
 		s := &session{wire: newWire(raw)}
 		s.rpc = libvirt.NewWithDialer(given{s.wire})
 		_, err = wait(ctx, s, func() (none, error) { return none{}, s.rpc.ConnectToURI(libvirt.ConnectURI(c.target.name)) })
+		close(s.wire.settled)
 		if err == nil {
 			return s, nil
 		}
@@ -180,7 +185,7 @@ func wait[T any](ctx context.Context, s *session, f func() (T, error)) (T, error
 			// An answer may have come just before the end; if not,
 			// go-libvirt lets its callers go now.
 			gone = nil
-			timer := time.AfterFunc(time.Second, func() { done <- answer{err: libvirt.ErrInterrupted} })
+			timer := time.AfterFunc(grace, func() { done <- answer{err: libvirt.ErrInterrupted} })
 			defer timer.Stop()
 		}
 	}
@@ -272,6 +277,12 @@ func (c *Conn) explain(what string, s *session, err error) error {
 	c.mu.Unlock()
 	if closed {
 		return errClosed
+	}
+	var network *net.OpError
+	if errors.As(err, &network) || errors.Is(err, syscall.EINVAL) || errors.Is(err, libvirt.ErrInterrupted) {
+		// A write that failed may be noticed before the reader's end is;
+		// EINVAL is go-libvirt's word for a connection that has ended.
+		s.wire.cut()
 	}
 	if s.wire.isGone() {
 		return &LostError{Call: what, Err: err}

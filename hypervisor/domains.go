@@ -158,12 +158,14 @@ func (c *Conn) XML(ctx context.Context, uuid string) ([]byte, error) {
 func (c *Conn) LiveXML(ctx context.Context, uuid string) ([]byte, error) { return c.xml(ctx, uuid, 0) }
 
 func (c *Conn) xml(ctx context.Context, uuid string, flags libvirt.DomainXMLFlags) ([]byte, error) {
-	found, err := c.byUUID(ctx, uuid)
-	if err != nil {
-		return nil, err
+	id, ok := parseUUID(uuid)
+	if !ok {
+		return nil, &NotFoundError{Kind: "domain", Name: uuid}
 	}
-	text, err := ask(ctx, c, fmt.Sprintf("show the definition of %q", found.Name), looks, func(l *libvirt.Libvirt) (string, error) {
-		return l.DomainGetXMLDesc(found, flags)
+	text, err := ask(ctx, c, "show the definition of "+uuid, looks, func(l *libvirt.Libvirt) (string, error) {
+		// The driver goes by the UUID alone; to look the name up first
+		// would be one more call for each domain of the host.
+		return l.DomainGetXMLDesc(libvirt.Domain{UUID: id, ID: -1}, flags)
 	})
 	if is(err, libvirt.ErrNoDomain) {
 		err = &NotFoundError{Kind: "domain", Name: uuid}

@@ -23,6 +23,9 @@ type wire struct {
 	// gone is closed when nothing more will be read.
 	gone chan struct{}
 	once sync.Once
+	// settled is closed when the connection was opened, or not. An end is
+	// kept from go-libvirt until then: it would read what it is writing.
+	settled chan struct{}
 
 	head [4]byte // the length word of the packet that is being read
 	have int     // how much of it was read from the connection
@@ -30,13 +33,16 @@ type wire struct {
 	left int     // what follows it in the packet
 }
 
-func newWire(conn net.Conn) *wire { return &wire{Conn: conn, gone: make(chan struct{})} }
+func newWire(conn net.Conn) *wire {
+	return &wire{Conn: conn, gone: make(chan struct{}), settled: make(chan struct{})}
+}
 
 // Read implements io.Reader; only go-libvirt's one listener calls it.
 func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.read(p)
 	if err != nil {
 		w.cut()
+		<-w.settled
 	}
 	return n, err
 }

@@ -16,9 +16,9 @@ import (
 // Env is what Conformance runs against.
 type Env struct {
 	Client Client
-	// Definition is a small domain of that name and UUID (both need escaping
-	// no more), which can be started. It has a VNC console with the password
-	// "secret".
+	// Definition is a small domain of that name and UUID, which can be
+	// started. It has a VNC console with the password "secret". The name may
+	// hold anything, and Definition escapes it.
 	Definition func(name, uuid string) []byte
 	// Save makes a managed save image of a running domain.
 	Save func(t *testing.T, d hypervisor.Domain)
