@@ -130,16 +130,24 @@ func (c copier) Copy(ctx context.Context, r CopyRequest) (CopyResult, error) {
 			return CopyResult{}, err
 		}
 		target := &disk{w: c.w, name: r.Target, payload: p}
+		c.w.meanwhile(ctx, Copy)
 		result, err := blockcopy.Copy(ctx, blockcopy.Job{
 			Source: source, Size: r.Size, Target: target, PayloadSize: r.Payload, Done: r.Chunks, Workers: 1, BlockSize: testBlock,
 		})
 		r.Progress(blockcopy.Progress{Done: result.Bytes, Total: r.Payload})
-		return CopyResult{Result: result, Remarks: c.w.remarks()}, err
+		return CopyResult{Result: result, Remarks: c.w.remark}, err
 	})
 }
 
-// remarks are what the next copies have to say.
-func (w *world) remarks() []string { return w.remark }
+// meanwhile does what a test wants to happen while bytes move.
+func (w *world) meanwhile(ctx context.Context, step StepName) {
+	w.mu.Lock()
+	during := w.during
+	w.mu.Unlock()
+	if during != nil {
+		during(ctx, step)
+	}
+}
 
 func (c copier) Verify(ctx context.Context, r VerifyRequest) (blockcopy.Result, error) {
 	return port(c.w, "bytes: verify", func() (blockcopy.Result, error) {
@@ -147,6 +155,7 @@ func (c copier) Verify(ctx context.Context, r VerifyRequest) (blockcopy.Result, 
 		if err != nil {
 			return blockcopy.Result{}, err
 		}
+		c.w.meanwhile(ctx, Verify)
 		job := blockcopy.VerifyJob{
 			Payload: &disk{w: c.w, name: r.Payload, payload: p}, PayloadSize: r.Bytes, Chunks: r.Chunks, Size: r.Size, Workers: 1, BlockSize: testBlock,
 		}

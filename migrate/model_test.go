@@ -76,7 +76,7 @@ func (m *model) act() {
 		{"the original stops", func() { m.virt.SetState(imapUUID, hypervisor.ShutOff) }},
 		{"the original's guest writes", m.sourceWritten},
 		{"a volume is removed", m.volumeRemoved},
-		{"a mapping is closed", func() { _ = m.luks.Close(context.Background(), m.mapper()) }},
+		{"a mapping is closed", m.mappingClosed},
 		{"a mapping is held", func() { m.luks.Hold(m.mapper(), "somebody") }},
 		{"a mapping is let go", func() { m.luks.Hold(m.mapper()) }},
 		{"the clone is undefined", m.cloneUndefined},
@@ -184,6 +184,12 @@ func (m *model) sourceWritten() {
 		source.mod = source.mod.Add(time.Second)
 		m.baseline["source "+path] = sum(source.bytes)
 		return
+	}
+}
+
+func (m *model) mappingClosed() {
+	if mapper := m.mapper(); m.foreign["mapping "+mapper] == "" {
+		_ = m.luks.Close(context.Background(), mapper) // not while it is held
 	}
 }
 

@@ -145,6 +145,10 @@ func TestOneExtentDecidesWhetherItFits(t *testing.T) {
 	})
 }
 
+func lvmSpec(vg, name string, size int64, tag string) lvm.Spec {
+	return lvm.Spec{VG: vg, Name: name, Size: size, Tags: []string{tag}}
+}
+
 func lvmSize(t *rapid.T, size, extent int64) int64 {
 	sizing, err := lvm.Size(lvm.SizeRequest{Payload: size, Header: 16 * mib, VG: group("vg0", extent, 1<<50)})
 	if err != nil {

@@ -41,9 +41,10 @@ type world struct {
 	asked    int // how often the key was asked for
 	events   []Event
 	heard    func(Event)
-	devices  map[string][]string // the physical devices under a path; one for all by default
-	deaf     error               // what libvirt answers to the guard
-	remark   []string            // what copies have to say
+	devices  map[string][]string             // the physical devices under a path; one for all by default
+	deaf     error                           // what libvirt answers to the guard
+	during   func(context.Context, StepName) // what happens while bytes move
+	remark   []string                        // what copies have to say
 	seed     byte
 }
 
