@@ -128,14 +128,14 @@ func parseDump(dump []byte) (Header, error) {
 
 	header.Cipher = facts["Cipher name"] + "-" + facts["Cipher mode"]
 	header.Hash, header.SectorSize = facts["Hash spec"], sector
-	offset, errOffset := strconv.ParseInt(facts["Payload offset"], 10, 32)
+	offset, errOffset := strconv.ParseUint(facts["Payload offset"], 10, 32)
 	bits, errBits := strconv.Atoi(facts["MK bits"])
-	if err := errors.Join(errOffset, errBits); err != nil || offset < 0 || bits <= 0 || facts["Cipher name"] == "" || facts["Cipher mode"] == "" {
+	if err := errors.Join(errOffset, errBits); err != nil || bits <= 0 || facts["Cipher name"] == "" || facts["Cipher mode"] == "" {
 		return Header{}, errors.New("it lacks cipher, key size or payload offset")
 	}
 	// In sectors of 512 bytes, and 32 bits wide (LUKS On-Disk Format
 	// Specification 1.2.3, figure 1).
-	header.Offset, header.KeySize = offset*sector, bits
+	header.Offset, header.KeySize = int64(offset)*sector, bits
 	for i := range slots {
 		slots[i].Hash = header.Hash
 	}
