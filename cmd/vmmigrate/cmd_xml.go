@@ -33,7 +33,7 @@ func (s *session) xmlCommand() *cli.Command {
 			&cli.StringFlag{Name: "uuid", Usage: "the clone's `UUID` (default: a random one)"},
 			&cli.BoolFlag{Name: "keep-mac", Usage: "keep the MAC addresses"},
 			&cli.BoolFlag{Name: "allow-discards", Usage: "set discard='unmap' on the disks that move"},
-			&cli.StringSliceFlag{Name: "disk", Usage: "move the disk: `TARGET=DEVICE`; may be given several times"},
+			&cli.StringSliceFlag{KeepSpace: true, Name: "disk", Usage: "move the disk: `TARGET=DEVICE`; may be given several times"},
 		},
 		Action: s.xml,
 	}

@@ -88,13 +88,13 @@ func explain(err error) advice {
 	if a, ok := explainJob(err); ok {
 		return a
 	}
-	if a, ok := explainRefusal(err); ok {
-		return a
-	}
 	var stopped *migrate.InterruptedError
 	if errors.As(err, &stopped) {
 		// A job under way would have said where it stopped.
 		return advice{what: err.Error(), state: unchanged, exit: exitResumable}
+	}
+	if a, ok := explainRefusal(err); ok {
+		return a
 	}
 	return advice{what: err.Error(), exit: exitFailed}
 }

@@ -23,7 +23,7 @@ const (
 
 func vmFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "vm", Category: categoryVM, Usage: "the VM called `NAME`; may be given several times"},
+		&cli.StringSliceFlag{KeepSpace: true, Name: "vm", Category: categoryVM, Usage: "the VM called `NAME`; may be given several times"},
 		&cli.BoolFlag{Name: "all", Category: categoryVM, Usage: "every VM of this host"},
 	}
 }
@@ -38,7 +38,7 @@ func targetFlags() []cli.Flag {
 		&cli.StringFlag{Name: "thin-pool", Category: categoryTarget, Usage: "make thin volumes in `POOL`"},
 		&cli.BoolFlag{Name: "keep-mac", Category: categoryTarget, Usage: "keep the MAC addresses; original and clone must then never run at once"},
 		&cli.BoolFlag{Name: "autostart", Category: categoryTarget, Usage: "mark the clone to start with the host; its disks have to be unlocked first"},
-		&cli.StringSliceFlag{Name: "skip-disk", Category: categoryTarget, Usage: "leave the disk `TARGET` as it is, unencrypted and shared; may be given several times"},
+		&cli.StringSliceFlag{KeepSpace: true, Name: "skip-disk", Category: categoryTarget, Usage: "leave the disk `TARGET` as it is, unencrypted and shared; may be given several times"},
 		&cli.StringFlag{Name: "luks-type", Category: categoryLUKS, Value: string(luksDefault.Type), Usage: "format as `TYPE`: luks2 or luks1"},
 		&cli.StringFlag{Name: "cipher", Category: categoryLUKS, Value: luksDefault.Cipher, Usage: "encrypt with `CIPHER`"},
 		&cli.IntFlag{Name: "key-size", Category: categoryLUKS, Value: luksDefault.KeySize, Usage: "use a volume key of `BITS`; XTS takes half of them for each of two keys"},
