@@ -41,6 +41,9 @@ func newArena(zeros int64) (*arena, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("map zeros: %w", err), a.free())
 	}
+	// In huge pages a block is pinned for direct I/O in two steps rather than
+	// a thousand. It is advice: small pages do as well.
+	_ = unix.Madvise(a.mapped, unix.MADV_HUGEPAGE)
 	skip := -int(uintptr(unsafe.Pointer(&a.mapped[0]))) & (arenaAlign - 1)
 	a.buffers = a.mapped[skip : skip+arenaSize : skip+arenaSize]
 	a.zeros = a.zeroMap[:zeros:zeros]
