@@ -227,10 +227,7 @@ func Tasks(plans []*Plan, jobs []JobInfo) []Task {
 		if len(plans) == 1 || len(plan.Blockers) == 0 {
 			continue
 		}
-		only := func(code Code) bool {
-			return !slices.ContainsFunc(plan.Blockers, func(f Finding) bool { return f.Code != code })
-		}
-		if only(AlreadyDone) {
+		if plan.Result() == ResultDone {
 			tasks[i].Done = true
 			continue
 		}

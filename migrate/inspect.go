@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -44,6 +45,10 @@ type DeviceFacts struct {
 	// or lies under another mapping.
 	Busy bool
 }
+
+// headBytes is how much of a disk's beginning is looked at: a GPT header is in
+// the second of blocks of up to 4096 bytes.
+const headBytes = 8192
 
 // Host looks at this machine's disks and names. It changes nothing.
 type Host struct{}
@@ -93,9 +98,13 @@ func (Host) Inspect(_ context.Context, path string) (DeviceFacts, error) {
 	if number, err := deviceOf(resolved); err == nil {
 		facts.Encrypted = encryptedBelow("/sys/dev/block", number, 0)
 	}
-	facts.LUKS = isLUKS(file)
-	facts.PhysicalVolume = isPhysicalVolume(file)
-	facts.TableEnd = tableEnd(file, facts.LogicalBlock)
+	// All that is looked for is in the first blocks; one read fetches them.
+	head := make([]byte, headBytes)
+	n, _ := file.ReadAt(head, 0) // a shorter disk has fewer of them
+	begin := bytes.NewReader(head[:n])
+	facts.LUKS = isLUKS(begin)
+	facts.PhysicalVolume = isPhysicalVolume(begin)
+	facts.TableEnd = tableEnd(begin, facts.LogicalBlock)
 	return facts, nil
 }
 

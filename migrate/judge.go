@@ -56,8 +56,12 @@ func (d *Decider) judgeSource(plan *Plan, disk domainxml.Disk, facts DiskFacts) 
 		plan.block(SourceMissing, target, "", "the source of %s can't be opened: %v", target, facts.Err)
 	case facts.Size == 0:
 		plan.block(SourceMissing, target, "", "the source of %s is empty: %s", target, facts.Path)
-	case facts.LUKS:
-		plan.block(AlreadyLUKS, target, "", "the source of %s holds a LUKS header already: %s", target, facts.Path)
+	case facts.LUKS && !plan.Options.EncryptAgain:
+		plan.block(AlreadyLUKS, target, "move it all the same with --encrypt-again, or leave it with --skip-disk "+target,
+			"the source of %s holds a LUKS header already: %s", target, facts.Path)
+	case facts.Encrypted && !plan.Options.EncryptAgain:
+		plan.block(AlreadyLUKS, target, "move it all the same with --encrypt-again, or leave it with --skip-disk "+target,
+			"the source of %s lies on an encrypted device already: %s", target, facts.Path)
 	case facts.TableEnd > facts.Size:
 		plan.block(SourceShrunk, target, "grow it back to at least its partition table's size",
 			"the source of %s is shorter than its own partition table says: %s has %s bytes of %s",
@@ -109,6 +113,14 @@ func (d *Decider) judgeXML(plan *Plan, vm *DomainFacts) {
 
 // judgeNames blocks names that are taken.
 func (d *Decider) judgeNames(plan *Plan) {
+	d.judgeClone(plan)
+	if plan.Result() != ResultDone {
+		d.judgeVolumes(plan)
+	}
+}
+
+// judgeClone blocks a clone's name that is taken.
+func (d *Decider) judgeClone(plan *Plan) {
 	for _, domain := range d.Facts.Domains {
 		if domain.Name != plan.Clone.Name {
 			continue
@@ -122,6 +134,14 @@ func (d *Decider) judgeNames(plan *Plan) {
 		}
 		plan.block(CloneTaken, "", "choose another with --name", "there is a VM named %q already", plan.Clone.Name)
 	}
+	if other := d.claim("clone", plan.Clone.Name, plan); other != "" {
+		plan.block(CloneTaken, "", "choose another with --name", "the clone of %q is to be named %q too", other, plan.Clone.Name)
+	}
+}
+
+// judgeVolumes blocks names of volumes and mappings that are taken, on this
+// host or by another plan of the same command.
+func (d *Decider) judgeVolumes(plan *Plan) {
 	for _, disk := range plan.Disks {
 		volume := disk.Volume
 		if volume.VG == "" {
@@ -133,6 +153,12 @@ func (d *Decider) judgeNames(plan *Plan) {
 		if d.Facts.lv(volume.VG, volume.Name) != nil {
 			plan.block(LVTaken, disk.Target, "choose another with --lv-name",
 				"there is a volume %s/%s already", volume.VG, volume.Name)
+		}
+		if other := d.claim("lv", volume.VG+"/"+volume.Name, plan); other != "" {
+			plan.block(LVTaken, disk.Target, "choose another with --lv-name", "the volume %s/%s is to be made for %q too", volume.VG, volume.Name, other)
+		}
+		if other := d.claim("mapper", disk.Mapper, plan); other != "" {
+			plan.block(MapperTaken, disk.Target, "", "the mapping %s is to be made for %q too; migrate the two one after the other, under other names", disk.Mapper, other)
 		}
 		for _, mapper := range d.Facts.Mappers {
 			if mapper == disk.Mapper {

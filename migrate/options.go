@@ -32,6 +32,8 @@ type Options struct {
 	// LV is the new volume's name; the default is NAME-TARGET-luks. With
 	// several disks, -TARGET is appended.
 	LV string `json:"lv,omitempty"`
+	// Disks are what was chosen for single disks, by target.
+	Disks map[string]DiskOptions `json:"disks,omitempty"`
 	// LVMType is the new volumes' kind, as in lvcreate --type.
 	LVMType string `json:"lvm_type,omitempty"`
 	// ThinPool is the pool for thin volumes.
@@ -42,6 +44,8 @@ type Options struct {
 	LUKS LUKSOptions `json:"luks"`
 	// AllowDiscards lets the guest's TRIM through to the volume.
 	AllowDiscards bool `json:"allow_discards,omitempty"`
+	// EncryptAgain moves disks too that are encrypted already.
+	EncryptAgain bool `json:"encrypt_again,omitempty"`
 	// SkipDisks are the targets of disks to leave as they are.
 	SkipDisks []string `json:"skip_disks,omitempty"`
 	// Verify says how the copy is checked.
@@ -56,6 +60,14 @@ type Options struct {
 	Start bool `json:"start,omitempty"`
 	// Close closes the mappings at the end.
 	Close bool `json:"close,omitempty"`
+}
+
+// DiskOptions are what the user chose for one disk. What is empty is as for the
+// VM's other disks.
+type DiskOptions struct {
+	// VG and LV name the new volume.
+	VG string `json:"vg,omitempty"`
+	LV string `json:"lv,omitempty"`
 }
 
 // LUKSOptions are cryptsetup's options for the format of a volume.

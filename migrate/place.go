@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -31,7 +32,7 @@ func (d *Decider) place(plan *Plan, vm *DomainFacts) {
 // chooseVG finds the group for a disk: the one asked for, else the source's
 // own, else that of the VM's other disks, else the only one with room.
 func (d *Decider) chooseVG(plan *Plan, disk *DiskPlan, facts DiskFacts, own string) *lvm.VG {
-	name := plan.Options.VG
+	name := cmp.Or(plan.Options.Disks[disk.Target].VG, plan.Options.VG)
 	if name == "" && facts.LV != nil {
 		name = facts.LV.VG
 	}

@@ -131,6 +131,11 @@ type Decider struct {
 	Store Store
 	// Taken is what earlier plans of the same command have claimed.
 	Taken Budget
+
+	// macs are the addresses in use, and claims the VMs by the names that
+	// their plans of the same command have claimed; both come to be as needed.
+	macs   map[string]bool
+	claims map[string]string
 }
 
 // Decide plans the migration of the domain called name. It returns an
@@ -164,11 +169,15 @@ func (d *Decider) Decide(name string, options Options) (*Plan, error) {
 		if err := d.chooseDisks(plan, vm); err != nil {
 			return nil, err
 		}
-		d.place(plan, vm)
-		d.planFirmware(plan, vm)
-		d.judgeXML(plan, vm)
+		if d.judgeClone(plan); plan.claims() {
+			d.place(plan, vm)
+		}
+		if plan.Result() != ResultDone {
+			d.planFirmware(plan, vm)
+			d.judgeXML(plan, vm)
+		}
+		d.judgeVolumes(plan)
 	}
-	d.judgeNames(plan)
 	d.warn(plan, vm)
 	return plan, nil
 }
@@ -187,15 +196,7 @@ func (d *Decider) drawMACs(plan *Plan, vm *domainxml.Domain) error {
 	if plan.Options.KeepMAC {
 		return nil
 	}
-	taken := make(map[string]bool)
-	for _, domain := range d.Facts.Domains {
-		if domain.XML == nil {
-			continue
-		}
-		for _, nic := range domain.XML.Interfaces() {
-			taken[nic.MAC] = true
-		}
-	}
+	taken := d.takenMACs()
 	for range vm.Interfaces() {
 		mac, err := domainxml.NewMAC(d.Random, func(mac string) bool { return taken[mac] })
 		if err != nil {
@@ -205,6 +206,24 @@ func (d *Decider) drawMACs(plan *Plan, vm *domainxml.Domain) error {
 		plan.Clone.MACs = append(plan.Clone.MACs, mac)
 	}
 	return nil
+}
+
+// takenMACs are the addresses of this host's interfaces, and of those drawn for
+// the clones that were planned before.
+func (d *Decider) takenMACs() map[string]bool {
+	if d.macs != nil {
+		return d.macs
+	}
+	d.macs = make(map[string]bool)
+	for _, domain := range d.Facts.Domains {
+		if domain.XML == nil {
+			continue
+		}
+		for _, nic := range domain.XML.Interfaces() {
+			d.macs[nic.MAC] = true
+		}
+	}
+	return d.macs
 }
 
 // chooseDisks sorts the domain's disks into those that move and those that stay.
@@ -236,6 +255,8 @@ func (d *Decider) chooseDisks(plan *Plan, vm *DomainFacts) error {
 				code = AlreadyLUKS
 			}
 			plan.block(code, disk.Target, "leave it as it is with --skip-disk "+disk.Target, "the disk %s can't be moved: %s", disk.Target, disk.Reason)
+		case payloadVolume(vm, disk.Target, path) != "":
+			plan.block(AlreadyLUKS, disk.Target, "", "the disk %s is encrypted already: it is the payload of %s", disk.Target, payloadVolume(vm, disk.Target, path))
 		default:
 			d.addDisk(plan, disk, facts)
 		}
@@ -271,6 +292,9 @@ func (d *Decider) addDisk(plan *Plan, disk domainxml.Disk, facts DiskFacts) {
 
 // lvName is the name of the new volume for a disk.
 func lvName(plan *Plan, target string) string {
+	if disk := plan.Options.Disks[target]; disk.LV != "" {
+		return disk.LV
+	}
 	switch given := plan.Options.LV; {
 	case given == "":
 		return lvm.Sanitise(plan.VM + "-" + target + "-luks")
