@@ -124,15 +124,3 @@ func TestMapperNamesAreThoseOfTheKernel(t *testing.T) {
 		t.Errorf("%v for %d devices, %v", names, len(entries), err)
 	}
 }
-
-func TestAnEstimateIsMadeOfSourcesThatCanBeRead(t *testing.T) {
-	plan := &Plan{Options: Options{Verify: VerifyFull}, Disks: []DiskPlan{{Payload: 8 * mib, Source: SourcePlan{Path: file(t, 8*mib), Size: 8 * mib}}}}
-	estimate := EstimateTime(t.Context(), plan)
-	if want := 3 * float64(8*mib) / estimate.ReadRate; estimate.ReadRate <= 0 || estimate.Seconds != want {
-		t.Errorf("got %+v", estimate)
-	}
-	plan.Disks = append(plan.Disks, DiskPlan{Payload: 8 * mib, Source: SourcePlan{Path: "/nowhere", Size: 8 * mib}})
-	if estimate := EstimateTime(t.Context(), plan); estimate != (Estimate{}) {
-		t.Errorf("with a source that is not there: %+v", estimate)
-	}
-}

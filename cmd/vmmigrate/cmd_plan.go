@@ -42,10 +42,7 @@ func (s *session) plan(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	estimates := make([]migrate.Estimate, len(plans))
-	for i, plan := range plans {
-		estimates[i] = migrate.EstimateTime(c.Context, plan)
-	}
+	estimates := migrate.Estimates(c.Context, env.Devices, plans)
 	if s.json {
 		err = writePlansJSON(s.out, plans, estimates)
 	} else {
