@@ -118,11 +118,13 @@ func (s Store) prepare() error {
 	})
 }
 
-// tidy takes away the folders that prepare made, if nothing is in them.
+// tidy takes away the folders that prepare made, if nothing is in them. While
+// anybody holds a lock both stay: the holder may be about to begin its job.
 func (s Store) tidy() {
 	// Not empty, or gone already: both are as they should be.
-	_ = os.Remove(s.jobs())
-	_ = os.Remove(s.locks())
+	if os.Remove(s.locks()) == nil {
+		_ = os.Remove(s.jobs())
+	}
 }
 
 // locksOf are the locks that a job holds while it works.
@@ -151,6 +153,12 @@ func (s Store) lock(plan *Plan) (release func(), err error) {
 	}
 	for _, lock := range s.locksOf(plan) {
 		taken, err := journal.Acquire(s.lockPath(lock[0]), lock[1])
+		if errors.Is(err, fs.ErrNotExist) && len(held) == 0 {
+			// Another job that ended has tidied up since our prepare.
+			if err = s.prepare(); err == nil {
+				taken, err = journal.Acquire(s.lockPath(lock[0]), lock[1])
+			}
+		}
 		if err != nil {
 			release()
 			return nil, err
