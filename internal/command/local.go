@@ -70,6 +70,11 @@ func (Local) Run(ctx context.Context, cmd Cmd) (Result, error) {
 	err = c.Wait()
 	closeAll()
 	fed()
+	if errors.Is(err, exec.ErrWaitDelay) && ctx.Err() == nil {
+		// It exited 0 and left something running that holds its output,
+		// such as a daemon it started; what it said itself is here.
+		err = nil
+	}
 	if err == nil {
 		return Result{Stdout: stdout.Bytes(), Stderr: stderr.Bytes()}, nil
 	}
@@ -85,7 +90,7 @@ func (Local) Run(ctx context.Context, cmd Cmd) (Result, error) {
 			err = fmt.Errorf("no answer within %s: %w", cmd.Timeout, err)
 		}
 	}
-	said := strings.TrimSpace(redact(stderr.String(), append([][]byte{cmd.Stdin}, cmd.Inputs...)))
+	said := strings.TrimSpace(string(redact(stderr.Bytes(), append([][]byte{cmd.Stdin}, cmd.Inputs...))))
 	return Result{Stdout: stdout.Bytes(), Stderr: []byte(said)}, &Error{Argv: argv, ExitCode: code, Stderr: said, Err: err}
 }
 
@@ -125,12 +130,12 @@ func pipes(c *exec.Cmd, inputs [][]byte) (feed func() (wait func()), closeAll fu
 
 // redact blots out every secret of at least four bytes that text holds; a
 // shorter one is no protection, and blotting single letters would leave an
-// error that nobody can read.
-func redact(text string, secrets [][]byte) string {
+// error that nobody can read. It makes no copy of a secret.
+func redact(text []byte, secrets [][]byte) []byte {
 	for _, secret := range secrets {
 		for _, s := range [][]byte{secret, bytes.TrimRight(secret, "\r\n")} {
 			if len(s) >= 4 {
-				text = strings.ReplaceAll(text, string(s), "[redacted]")
+				text = bytes.ReplaceAll(text, s, []byte("[redacted]"))
 			}
 		}
 	}
