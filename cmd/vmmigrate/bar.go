@@ -22,7 +22,7 @@ type bar struct {
 const (
 	barWidth   = 24 // the bar alone, where there is room
 	barMinimum = 4
-	barEnds    = 10 // " 100% [" and "] "
+	barEnds    = 11 // " 100% [", "] " and the last column, at which some terminals wrap
 )
 
 // show draws the bar, or draws it again. After the terminal was resized it is

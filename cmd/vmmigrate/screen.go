@@ -57,7 +57,11 @@ func (s *screen) show(e migrate.Event) {
 	case migrate.Progress:
 		s.progress(e)
 	case migrate.Warning:
-		s.say(s.told.outcome, "  %swarning: %s", s.gauge.prefix(e.VM), e.Message)
+		of := s.gauge.prefix(e.VM)
+		if !s.told.steps {
+			of = e.VM + ": " // no line above names it
+		}
+		s.say(s.told.outcome, "  %swarning: %s", of, e.Message)
 	case migrate.JobDone:
 		s.gauge.dropped(e.Job)
 		s.settle()
