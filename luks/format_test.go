@@ -172,7 +172,7 @@ func TestCryptsetupsWordsAreUnderstoodWithTheirExitCode(t *testing.T) {
 		// The same words with another code, or the code without the words,
 		// stand for nothing that is known.
 		for _, other := range []*command.Error{{ExitCode: 3, Stderr: test.words}, {ExitCode: test.code, Stderr: "Something else."}} {
-			if got := recognise(other, device, mapper); got != error(other) {
+			if got := recognise(other, device, mapper); !errors.Is(got, other) {
 				t.Errorf("%d %s is %v", other.ExitCode, other.Stderr, got)
 			}
 		}

@@ -37,7 +37,7 @@ func TestAKeyPrintsAsRedactedInEveryWay(t *testing.T) {
 		slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "key", value)
 	}
 	fmt.Fprint(&out, key.String(), key.GoString())
-	for _, form := range []string{secret, fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), fmt.Sprint([]byte(secret)), fmt.Sprintf("%#v", []byte(secret))} {
+	for _, form := range []string{secret, fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), fmt.Sprintf("%d", []byte(secret)), fmt.Sprintf("%#v", []byte(secret))} {
 		if strings.Contains(out.String(), form) {
 			t.Errorf("%q was printed", form)
 		}

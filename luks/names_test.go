@@ -12,7 +12,7 @@ import (
 
 func TestMapperNamesAreThoseOfDeviceMapper(t *testing.T) {
 	for _, good := range []string{"cr_imap_vda", "a", "a-b", "#+-.:=@_", "...", strings.Repeat("x", 127)} {
-		if err := luks.ValidMapper(good); (err == nil) != (good[0] != '-') {
+		if err := luks.ValidMapper(good); err != nil {
 			t.Errorf("%q: %v", good, err)
 		}
 	}

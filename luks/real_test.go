@@ -4,6 +4,7 @@ package luks_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -93,8 +94,8 @@ func TestARealMountIsNamedAndClosingGivesUpWithinSeconds(t *testing.T) {
 	begin := time.Now()
 	err = client.Close(t.Context(), "con_mounted")
 	took := time.Since(begin)
-	busy, ok := err.(*luks.BusyError)
-	if !ok || !strings.Contains(strings.Join(busy.Holders, "; "), "a mount at "+where) || took > 30*time.Second {
+	var busy *luks.BusyError
+	if !errors.As(err, &busy) || !strings.Contains(strings.Join(busy.Holders, "; "), "a mount at "+where) || took > 30*time.Second {
 		t.Errorf("closed after %s: %v", took, err)
 	}
 	t.Logf("gave up after %s: %v", took, err)
@@ -122,7 +123,8 @@ func TestARealMappingWithAnotherOnTopNamesIt(t *testing.T) {
 	}
 	sh(t, "dmsetup", "create", "con_above", "--table", "0 8 linear /dev/mapper/con_below 0")
 	err = client.Close(t.Context(), "con_below")
-	if busy, ok := err.(*luks.BusyError); !ok || !strings.Contains(strings.Join(busy.Holders, "; "), "con_above") {
+	var busy *luks.BusyError
+	if !errors.As(err, &busy) || !strings.Contains(strings.Join(busy.Holders, "; "), "con_above") {
 		t.Errorf("closed: %v", err)
 	}
 	if err := client.Close(t.Context(), "con_above"); err == nil {

@@ -125,7 +125,7 @@ func TestWordsOfNoMeaningStayTheCommandsOwnError(t *testing.T) {
 	}
 	// The same words mean nothing when another exit code came with them.
 	other := &command.Error{ExitCode: 3, Stderr: `Volume group "vg0" not found`}
-	if err := recognise(other, "vg0", ""); err != error(other) {
+	if err := recognise(other, "vg0", ""); !errors.Is(err, other) {
 		t.Error(err)
 	}
 	if full := noSpace(other, VG{}, 1); full != nil {

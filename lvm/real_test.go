@@ -4,6 +4,7 @@ package lvm_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,7 +20,7 @@ import (
 // These tests are for the inside of a test host alone: they overwrite the
 // disks that REALHOST_DISKS names (two, separated by a comma).
 
-func disks(t *testing.T) []string {
+func realDisks(t *testing.T) []string {
 	t.Helper()
 	names := strings.Split(os.Getenv("REALHOST_DISKS"), ",")
 	if len(names) != 2 {
@@ -49,7 +50,7 @@ func group(t *testing.T, name string, extent string, on ...string) {
 func TestRealLVMDoesWhatTheFakeDoes(t *testing.T) {
 	for _, extent := range []string{"1k", "64k", "1m", "4m", "32m"} {
 		t.Run("extents of "+extent, func(t *testing.T) {
-			group(t, "con-vg", extent, disks(t)...)
+			group(t, "con-vg", extent, realDisks(t)...)
 			lvmtest.Conformance(t, lvmtest.Env{Client: lvm.New(command.Local{}), VG: "con-vg"})
 		})
 	}
@@ -60,7 +61,7 @@ func TestRealVolumesOfEveryLayoutCostWhatSizeSays(t *testing.T) {
 	for _, extent := range []string{"4k", "64k", "1m", "4m"} {
 		for _, layout := range []lvm.Type{lvm.Linear, lvm.Striped, lvm.RAID1} {
 			t.Run(fmt.Sprintf("%s with extents of %s", layout, extent), func(t *testing.T) {
-				group(t, "con-vg", extent, disks(t)...)
+				group(t, "con-vg", extent, realDisks(t)...)
 				before, err := client.VG(t.Context(), "con-vg")
 				if err != nil {
 					t.Fatal(err)
@@ -86,7 +87,7 @@ func TestARealVolumeThatSizeSaysDoesNotFitIsRefusedByLVMToo(t *testing.T) {
 	client := lvm.New(command.Local{})
 	for _, layout := range []lvm.Type{lvm.Linear, lvm.Striped, lvm.RAID1, lvm.RAID10} {
 		t.Run(string(layout), func(t *testing.T) {
-			group(t, "con-vg", "4m", disks(t)...)
+			group(t, "con-vg", "4m", realDisks(t)...)
 			vg, err := client.VG(t.Context(), "con-vg")
 			if err != nil {
 				t.Fatal(err)
@@ -102,7 +103,8 @@ func TestARealVolumeThatSizeSaysDoesNotFitIsRefusedByLVMToo(t *testing.T) {
 				fits = sizing
 			}
 			_, err = client.Create(t.Context(), lvm.Spec{VG: "con-vg", Name: "not", Size: not.Size, Type: layout})
-			if _, ok := err.(*lvm.NoSpaceError); !ok {
+			var full *lvm.NoSpaceError
+			if !errors.As(err, &full) {
 				t.Errorf("%d bytes: %v", not.Size, err)
 			}
 			if fits.Size == 0 {
@@ -117,7 +119,7 @@ func TestARealVolumeThatSizeSaysDoesNotFitIsRefusedByLVMToo(t *testing.T) {
 
 func TestARealThinVolumeTakesFromItsPool(t *testing.T) {
 	client := lvm.New(command.Local{})
-	group(t, "con-vg", "4m", disks(t)...)
+	group(t, "con-vg", "4m", realDisks(t)...)
 	sh(t, "lvcreate", "--yes", "--type", "thin-pool", "--name", "pool", "--size", "100m", "con-vg")
 	pool, err := client.LV(t.Context(), "con-vg", "pool")
 	if err != nil || pool.Type != "thin-pool" {
@@ -149,7 +151,7 @@ func TestARealThinVolumeTakesFromItsPool(t *testing.T) {
 
 func TestARealOpenVolumeIsNotRemoved(t *testing.T) {
 	client := lvm.New(command.Local{})
-	group(t, "con-vg", "4m", disks(t)...)
+	group(t, "con-vg", "4m", realDisks(t)...)
 	made, err := client.Create(t.Context(), lvm.Spec{VG: "con-vg", Name: "a", Size: 8 << 20, Tags: []string{"x"}})
 	if err != nil {
 		t.Fatal(err)
@@ -162,7 +164,8 @@ func TestARealOpenVolumeIsNotRemoved(t *testing.T) {
 		t.Errorf("listed %+v, %v", volume, err)
 	}
 	err = client.Remove(t.Context(), "con-vg", "a", "x")
-	if _, ok := err.(*lvm.InUseError); !ok {
+	var used *lvm.InUseError
+	if !errors.As(err, &used) {
 		t.Errorf("removed: %v", err)
 	}
 	f.Close()
@@ -173,7 +176,7 @@ func TestARealOpenVolumeIsNotRemoved(t *testing.T) {
 
 func TestARealGuestsGroupIsTakenDownAndOneOfTheSameNameIsNot(t *testing.T) {
 	client := lvm.New(command.Local{})
-	both := disks(t)
+	both := realDisks(t)
 	group(t, "con-vg", "4m", both[0])
 	sh(t, "lvcreate", "--yes", "--name", "hosts", "--size", "8m", "con-vg")
 	sh(t, "lvcreate", "--yes", "--name", "disk", "--size", "64m", "con-vg")

@@ -1,4 +1,4 @@
-package command_test
+package command
 
 import (
 	"bytes"
@@ -12,19 +12,17 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/vmmigrate/vmmigrate/internal/command"
 )
 
 // sh is a command that runs a POSIX shell script, the one tool that every
 // machine has.
-func sh(script string, args ...string) command.Cmd {
-	return command.Cmd{Name: "sh", Args: append([]string{"-c", script, "sh"}, args...)}
+func sh(script string, args ...string) Cmd {
+	return Cmd{Name: "sh", Args: append([]string{"-c", script, "sh"}, args...)}
 }
 
-func run(t *testing.T, cmd command.Cmd) (command.Result, error) {
+func run(t *testing.T, cmd Cmd) (Result, error) {
 	t.Helper()
-	return command.Local{}.Run(t.Context(), cmd)
+	return Local{}.Run(t.Context(), cmd)
 }
 
 func TestArgumentsArriveAsTheyAre(t *testing.T) {
@@ -80,7 +78,7 @@ func TestNoInputIsAnEmptyOne(t *testing.T) {
 
 func TestAFailureCarriesWhatRanItsExitCodeAndItsWords(t *testing.T) {
 	got, err := run(t, sh(`echo out; echo ' first' >&2; echo second >&2; exit 5`, "a b"))
-	var failed *command.Error
+	var failed *Error
 	if !errors.As(err, &failed) || failed.ExitCode != 5 || failed.Stderr != "first\nsecond" || failed.Argv[0] != "sh" || failed.Argv[len(failed.Argv)-1] != "a b" {
 		t.Fatalf("%+v", err)
 	}
@@ -98,7 +96,7 @@ func TestAFailureCarriesWhatRanItsExitCodeAndItsWords(t *testing.T) {
 
 func TestAProgramThatDiesByASignalHasNoExitCode(t *testing.T) {
 	_, err := run(t, sh(`kill -KILL $$`))
-	var failed *command.Error
+	var failed *Error
 	if !errors.As(err, &failed) || failed.ExitCode != -1 || !strings.Contains(err.Error(), "killed") {
 		t.Error(err)
 	}
@@ -128,15 +126,15 @@ func TestAShortSecretDoesNotMakeAnErrorUnreadable(t *testing.T) {
 }
 
 func TestAProgramThatIsNotInstalledIsNamedWithItsPackage(t *testing.T) {
-	var missing *command.NotFoundError
-	if _, err := run(t, command.Cmd{Name: "no-such-program"}); !errors.As(err, &missing) || missing.Name != "no-such-program" || missing.Package != "" {
+	var missing *NotFoundError
+	if _, err := run(t, Cmd{Name: "no-such-program"}); !errors.As(err, &missing) || missing.Name != "no-such-program" || missing.Package != "" {
 		t.Error(err)
 	}
-	if _, err := run(t, command.Cmd{Name: "/no/such/program"}); !errors.As(err, &missing) {
+	if _, err := run(t, Cmd{Name: "/no/such/program"}); !errors.As(err, &missing) {
 		t.Error(err)
 	}
 	// A package is known whether or not this machine has it.
-	err := error(&command.NotFoundError{Name: "cryptsetup", Package: "cryptsetup-bin"})
+	err := error(&NotFoundError{Name: "cryptsetup", Package: "cryptsetup-bin"})
 	if want := `the program "cryptsetup" is not installed (it comes with the package cryptsetup-bin)`; err.Error() != want {
 		t.Error(err)
 	}
@@ -157,8 +155,8 @@ func TestNothingIsRunFromTheCurrentFolder(t *testing.T) {
 	t.Chdir(folder)
 	for _, path := range []string{"", ".", ":/bin"} {
 		t.Setenv("PATH", path)
-		var missing *command.NotFoundError
-		if _, err := run(t, command.Cmd{Name: "evil"}); !errors.As(err, &missing) {
+		var missing *NotFoundError
+		if _, err := run(t, Cmd{Name: "evil"}); !errors.As(err, &missing) {
 			t.Errorf("PATH=%q: %v", path, err)
 		}
 	}
@@ -179,8 +177,8 @@ func TestAProgramEndsWithItsContextAndGetsToCleanUp(t *testing.T) {
 		}
 	}()
 	begin := time.Now()
-	_, err := command.Local{}.Run(ctx, sh(`trap 'echo cleaned >"$1"; exit 7' TERM; : >"$2"; while :; do sleep 0.01; done`, mark, ready))
-	var failed *command.Error
+	_, err := Local{}.Run(ctx, sh(`trap 'echo cleaned >"$1"; exit 7' TERM; : >"$2"; while :; do sleep 0.01; done`, mark, ready))
+	var failed *Error
 	if !errors.As(err, &failed) || failed.ExitCode != -1 || !errors.Is(err, stop) || time.Since(begin) > 30*time.Second {
 		t.Errorf("after %s: %v", time.Since(begin), err)
 	}
@@ -193,7 +191,7 @@ func TestAContextThatHasEndedRunsNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	mark := filepath.Join(t.TempDir(), "mark")
-	_, err := command.Local{}.Run(ctx, sh(`: >"$1"`, mark))
+	_, err := Local{}.Run(ctx, sh(`: >"$1"`, mark))
 	if !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}

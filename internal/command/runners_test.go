@@ -1,4 +1,4 @@
-package command_test
+package command
 
 import (
 	"bytes"
@@ -10,29 +10,27 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
-
-	"github.com/vmmigrate/vmmigrate/internal/command"
 )
 
 // recorder is a Runner that remembers and does nothing.
 type recorder struct {
-	ran []command.Cmd
+	ran []Cmd
 	err error
 }
 
-func (r *recorder) Run(_ context.Context, cmd command.Cmd) (command.Result, error) {
+func (r *recorder) Run(_ context.Context, cmd Cmd) (Result, error) {
 	r.ran = append(r.ran, cmd)
-	return command.Result{Stdout: []byte("out")}, r.err
+	return Result{Stdout: []byte("out")}, r.err
 }
 
 func TestAReadOnlyRunnerPassesOnWhatOnlyLooksAndNothingElse(t *testing.T) {
 	inner := &recorder{}
-	runner := command.ReadOnly{Runner: inner}
-	if got, err := runner.Run(t.Context(), command.Cmd{Name: "lvs", ReadOnly: true}); err != nil || string(got.Stdout) != "out" {
+	runner := ReadOnly{Runner: inner}
+	if got, err := runner.Run(t.Context(), Cmd{Name: "lvs", ReadOnly: true}); err != nil || string(got.Stdout) != "out" {
 		t.Errorf("%q, %v", got.Stdout, err)
 	}
-	var refused *command.RefusedError
-	if _, err := runner.Run(t.Context(), command.Cmd{Name: "lvremove", Args: []string{"--yes", "a b"}}); !errors.As(err, &refused) || len(refused.Argv) != 3 || !strings.Contains(err.Error(), "lvremove --yes 'a b'") {
+	var refused *RefusedError
+	if _, err := runner.Run(t.Context(), Cmd{Name: "lvremove", Args: []string{"--yes", "a b"}}); !errors.As(err, &refused) || len(refused.Argv) != 3 || !strings.Contains(err.Error(), "lvremove --yes 'a b'") {
 		t.Error(err)
 	}
 	if len(inner.ran) != 1 || inner.ran[0].Name != "lvs" {
@@ -43,8 +41,8 @@ func TestAReadOnlyRunnerPassesOnWhatOnlyLooksAndNothingElse(t *testing.T) {
 func TestALogHasEveryCommandAndNoInput(t *testing.T) {
 	var out bytes.Buffer
 	inner := &recorder{err: errors.New("broken")}
-	runner := command.Log{Runner: inner, Logger: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))}
-	got, err := runner.Run(t.Context(), command.Cmd{Name: "cryptsetup", Args: []string{"open", "--", "/dev/vg0/a b"}, Stdin: []byte("correct horse"), Inputs: [][]byte{[]byte("battery staple")}})
+	runner := Log{Runner: inner, Logger: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	got, err := runner.Run(t.Context(), Cmd{Name: "cryptsetup", Args: []string{"open", "--", "/dev/vg0/a b"}, Stdin: []byte("correct horse"), Inputs: [][]byte{[]byte("battery staple")}})
 	if !errors.Is(err, inner.err) || string(got.Stdout) != "out" {
 		t.Errorf("%q, %v", got.Stdout, err)
 	}
@@ -64,7 +62,7 @@ func TestACommandIsShownAsAPersonWouldTypeIt(t *testing.T) {
 		"rm -- -rf '' 'a b' 'it'\\''s' '$x' 'täst'":           {"rm", "--", "-rf", "", "a b", "it's", "$x", "täst"},
 		"": nil,
 	} {
-		if got := command.Quote(argv); got != want {
+		if got := Quote(argv); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 	}
@@ -77,9 +75,9 @@ func TestAShellReadsAQuotedLineAsTheSameWords(t *testing.T) {
 	)
 	rapid.Check(t, func(t *rapid.T) {
 		words := rapid.SliceOfN(word, 1, 6).Draw(t, "words")
-		out, err := exec.Command("sh", "-c", "printf '%s\\0' "+command.Quote(words)).Output()
+		out, err := exec.Command("sh", "-c", "printf '%s\\0' "+Quote(words)).Output()
 		if want := strings.Join(words, "\x00") + "\x00"; err != nil || string(out) != want {
-			t.Errorf("%s is read as %q, %v", command.Quote(words), out, err)
+			t.Errorf("%s is read as %q, %v", Quote(words), out, err)
 		}
 	})
 }
