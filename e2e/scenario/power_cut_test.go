@@ -14,6 +14,7 @@ import (
 func TestAPowerCutDuringTheCopyLosesNothing(t *testing.T) {
 	options := Options{Dir: t.TempDir()}
 	s := set(t, options)
+	t.Cleanup(func() { takeDown(t, s) }) // the last of the three
 	before := s.look(t)
 
 	t.Run("and rollback leaves the world as it was", func(t *testing.T) {
@@ -57,7 +58,6 @@ func (s *Stage) cutDuringCopy(t *testing.T, options Options) *Stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { takeDown(t, s) })
 	return s
 }
 

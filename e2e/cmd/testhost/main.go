@@ -1,5 +1,5 @@
-// Command testhost puts a person, or one command, inside a test host. Its
-// usage says how; README.md's `make shell-testhost` and `make demo` run it.
+// Command testhost puts a person, or one command, inside a test host, or plays the
+// main scenario to a person. `make shell-testhost` and `make demo` run it.
 package main
 
 import (
@@ -17,6 +17,9 @@ import (
 )
 
 const usage = `usage:
+  testhost demo
+      the main scenario, told to a person: a guest moves from plain disks onto
+      encrypted ones and boots there
   testhost shell
       a shell on a host with the volume group vg0, libvirtd, the guest imap and
       vmmigrate; all of it is gone when the shell ends
@@ -50,6 +53,8 @@ func run(ctx context.Context, args []string) error {
 		return runCommand(ctx, args[1:])
 	case "shell":
 		return shell(ctx)
+	case "demo":
+		return runDemo(ctx)
 	case "help", "-h", "-help", "--help":
 		return flag.ErrHelp
 	default:

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +31,7 @@ type instant struct {
 	Lasting bool `json:"lasting,omitempty"`
 
 	next *record
+	pid  int
 }
 
 func (i instant) String() string {
@@ -54,6 +54,7 @@ type record struct {
 // position follows a job through the processes that work on it.
 type position struct {
 	step, disk string
+	pid        int
 	seen       map[string]int
 }
 
@@ -63,7 +64,7 @@ func newPosition() *position { return &position{step: "preflight", seen: map[str
 func (p *position) process() { p.seen = map[string]int{} }
 
 func (p *position) name(what string, changes, lasting bool) instant {
-	now := instant{Step: p.step, Disk: p.disk, What: what, Changes: changes, Lasting: lasting, N: 1}
+	now := instant{pid: p.pid, Step: p.step, Disk: p.disk, What: what, Changes: changes, Lasting: lasting, N: 1}
 	key := now.key()
 	p.seen[key]++
 	now.N = p.seen[key]
@@ -120,6 +121,10 @@ func (p *position) instantOf(pid int, regs *unix.PtraceRegsAmd64) (now instant, 
 		return p.file("rename", text(pid, regs.Rsi))
 	case unix.SYS_FTRUNCATE:
 		return p.file("truncate", target(pid, regs.Rdi))
+	case unix.SYS_COPY_FILE_RANGE:
+		return p.file("write", target(pid, regs.Rdx))
+	case unix.SYS_SENDFILE:
+		return p.file("write", target(pid, regs.Rdi))
 	case unix.SYS_WRITE, unix.SYS_PWRITE64:
 		if regs.Rdi <= 2 {
 			return instant{}, false
@@ -172,9 +177,11 @@ func (p *position) request(header []byte) (instant, bool) {
 	procedure := binary.BigEndian.Uint32(header[12:])
 	name, changes := remote[procedure]
 	if !changes {
-		name = strconv.Itoa(int(procedure))
+		// A question changes nothing, so the instants before and after it are
+		// the same to everybody else.
+		return instant{}, false
 	}
-	return p.name("ask libvirt: "+name, changes, changes), true
+	return p.name("ask libvirt: "+name, true, true), true
 }
 
 var (

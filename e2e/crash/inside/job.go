@@ -27,11 +27,12 @@ const program = "/usr/local/bin/vmmigrate"
 
 // runArgs are the job's: every step is in it, and one worker and a fixed block
 // size make every run of it the same.
-func runArgs(more ...string) []string {
-	return append([]string{
+func (t *torment) runArgs(more ...string) []string {
+	args := []string{
 		"run", "--vm", vm, "--key-file", keyFile, "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000",
 		"--workers", "1", "--block-size", "1M", "--close",
-	}, more...)
+	}
+	return slices.Concat(args, t.More, more)
 }
 
 func resumeArgs() []string { return []string{"resume", vm, "--key-file", keyFile} }
@@ -92,14 +93,14 @@ func jobBegun() bool {
 	return len(jobs) > 0
 }
 
-// jobDone says whether the only job's journal has its last record.
-func jobDone() bool {
+// journalSays says whether the only job's journal holds a text.
+func journalSays(text string) bool {
 	files, _ := filepath.Glob(stateDir + "/jobs/[0-9]*/journal") // the pattern is a good one
 	if len(files) != 1 {
 		return false
 	}
 	data, err := os.ReadFile(files[0])
-	return err == nil && bytes.Contains(data, []byte(`"kind":"end"`))
+	return err == nil && bytes.Contains(data, []byte(text))
 }
 
 // payloads compares what the clone's disks hold with the sources and returns
@@ -114,15 +115,30 @@ func payloads() (int64, error) {
 			return 0, fmt.Errorf("unlock %s: %w: %s", d.volume, err, out)
 		}
 		err := d.compare("/dev/mapper/" + name)
-		if out, closeErr := exec.Command("cryptsetup", "close", name).CombinedOutput(); closeErr != nil {
-			err = errors.Join(err, fmt.Errorf("lock %s: %w: %s", name, closeErr, out))
-		}
-		if err != nil {
+		if err := errors.Join(err, lock(name)); err != nil {
 			return 0, err
 		}
 		bytes += d.payload()
 	}
 	return bytes, nil
+}
+
+// lock closes a mapping of ours. udev has it open for a while, to look at it, and
+// activates the guest's volume group that it finds.
+func lock(name string) error {
+	for try := 0; ; try++ {
+		out, err := exec.Command("cryptsetup", "close", name).CombinedOutput()
+		if err == nil {
+			return nil
+		}
+		if try == 10 {
+			holders, _ := exec.Command("lsblk", "-s").Output() // for the message alone
+			return fmt.Errorf("lock %s: %w: %s%s", name, err, out, holders)
+		}
+		// What comes of it shows at the next try.
+		_ = exec.Command("udevadm", "settle").Run()
+		_ = exec.Command("vgchange", "-q", "-a", "n", guestGroup).Run()
+	}
 }
 
 // compare holds a payload against the source and the zeros behind it.
@@ -160,30 +176,19 @@ func (d disk) compare(path string) error {
 func reset(before world) error {
 	_ = quiet() // whatever still runs then is in the way, and says so below
 	script := `
-		virsh -q destroy imap; virsh -q destroy imap-luks; virsh -q undefine --nvram imap-luks
+		vgchange -q -a n guest; virsh -q destroy imap; virsh -q destroy imap-luks; virsh -q undefine --nvram imap-luks
 		for m in cr_imap_vda cr_imap_vdb check_vda check_vdb; do dmsetup remove --retry $m; done
 		lvremove -q --yes vg0/imap-vda-luks; lvremove -q --yes vg0/imap-vdb-luks
 		rm -rf /var/lib/vmmigrate/* /var/lib/libvirt/qemu/nvram/imap-luks*
 		dmsetup udevcomplete_all -y`
-	out, _ := exec.Command("sh", "-c", script).CombinedOutput() // most of it is not there
+	// Most of it is not there, which is as it should be.
+	out, _ := exec.Command("sh", "-c", script).CombinedOutput()
 	now, err := look()
 	if err != nil {
 		return err
 	}
-	if err := now.differs(before); err != nil {
+	if err := now.differs(before, nil); err != nil {
 		return fmt.Errorf("the world can't be put right: %w\n%s", err, out)
 	}
 	return nil
-}
-
-// locked says whether a call was refused since a program that vmmigrate had
-// started before it was killed is still at work.
-func (o outcome) locked() bool {
-	return o.code == exitRefused && strings.Contains(o.output, "in use by")
-}
-
-// tail is the last lines of a text.
-func tail(s string, lines int) string {
-	all := slices.Collect(strings.Lines(s))
-	return strings.Join(all[max(0, len(all)-lines):], "")
 }

@@ -9,15 +9,14 @@ import (
 	"time"
 )
 
-// Result tells of one fault, or of a job with several.
+// result tells of one fault, or of one job with several.
 type result struct {
 	// Name says what was done.
 	Name string `json:"name"`
-	// Steps are the steps at which it was done.
+	// Steps are the steps at which the faults took place, one each.
 	Steps []string `json:"steps"`
-	// Faults counts the kills that took place, Missed those that did not
-	// since the program did not come by.
-	Faults int      `json:"faults"`
+	// Missed are the faults that did not take place, since the program did
+	// not come by.
 	Missed []string `json:"missed,omitempty"`
 	// Bytes were compared with the source.
 	Bytes   int64   `json:"bytes"`
@@ -60,79 +59,13 @@ func faultsOf(table []instant) []fault {
 	return all
 }
 
-// torment tries faults in a world that is as before.
-type torment struct {
-	before world // as it was
-	after  world // as a job leaves it, without the ids
-	// forced has rollbacks told --force, which a finished, locked clone needs.
-	say func(string)
-}
-
-// rehearse runs a job through and returns its instants and those of its
-// rollback, and the world it leaves.
-func rehearse() (t *torment, forward, backward []instant, err error) {
-	t = &torment{}
-	if t.before, err = look(); err != nil {
-		return nil, nil, nil, err
-	}
-	where := newPosition()
-	noted := func(into *[]instant) func(instant) action {
-		return func(now instant) action {
-			*into = append(*into, now)
-			return goOn
-		}
-	}
-	o, err := call(runArgs(), where, noted(&forward))
-	if err == nil && o.code != exitDone {
-		err = errors.New(o.String())
-	}
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	done, err := look()
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	t.after = done.alike()
-	if _, err := payloads(); err != nil {
-		return nil, nil, nil, err
-	}
-	o, err = call(rollbackArgs("--force"), where, noted(&backward))
-	if err == nil && o.code != exitDone {
-		err = errors.New(o.String())
-	}
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	now, err := look()
-	if err == nil {
-		err = now.differs(t.before)
-	}
-	return t, forward, backward, err
-}
-
-// try runs what tests a fault, times it, and puts the world right after a
-// failure.
-func (t *torment) try(name string, f func(*result) error) (result, error) {
-	began := time.Now()
-	r := result{Name: name}
-	if err := f(&r); err != nil {
-		r.Error = err.Error()
-		if err := reset(t.before); err != nil {
-			return r, err
-		}
-	}
-	r.Seconds = time.Since(began).Seconds()
-	return r, nil
-}
-
-// killed runs args with kills at the first of the faults that it comes to, and
+// killed runs args with a kill at the first of the faults that it comes to, and
 // says which it was, or len(faults).
 func killed(args []string, where *position, faults []fault) (outcome, int, error) {
 	hit := len(faults)
 	o, err := call(args, where, func(now instant) action {
 		for i, f := range faults {
-			if f.key() == now.key() {
+			if f.String() == (fault{now, f.during}).String() {
 				hit = i
 				return f.action()
 			}
@@ -142,177 +75,107 @@ func killed(args []string, where *position, faults []fault) (outcome, int, error
 	return o, hit, err
 }
 
+// took notes which of the faults took place, and returns those after it.
+func (r *result) took(faults []fault, hit int) []fault {
+	for _, f := range faults[:hit] {
+		r.Missed = append(r.Missed, f.String())
+	}
+	if hit == len(faults) {
+		return nil
+	}
+	r.Steps = append(r.Steps, faults[hit].Step)
+	return faults[hit+1:]
+}
+
 // thenResume kills one job at each of the faults in turn, resumes it each time,
 // and holds its end against that of a job that nothing happened to.
 func (t *torment) thenResume(r *result, faults []fault) error {
 	where := newPosition()
+	args := t.runArgs()
 	var story []string
-	args := runArgs()
-	for left := faults; ; {
-		o, hit, err := killed(args, where, left)
+	for len(faults) > 0 {
+		o, hit, err := killed(args, where, faults)
 		if err != nil {
 			return err
 		}
-		for _, f := range left[:min(hit, len(left))] {
-			r.Missed = append(r.Missed, f.String())
-		}
-		if !o.killed {
-			if o.locked() && running() != nil {
-				if err := quiet(); err != nil {
-					return err
-				}
-				where.process()
-				continue
+		if o.locked() && len(running()) > 0 {
+			// A program that the last kill left alone is still at work.
+			if err := quiet(); err != nil {
+				return err
 			}
-			story = append(story, o.String())
-			if o.code == exitDone || o.code == exitRefused && jobDone() {
-				break
-			}
-			return errors.New(strings.Join(story, "\n"))
+			story = append(story, "refused while a program was at work")
+			continue
 		}
-		f := left[hit]
-		r.Faults++
-		r.Steps = append(r.Steps, f.Step)
-		story = append(story, "killed "+f.String())
-		left = left[hit+1:]
-		if args = resumeArgs(); !jobBegun() {
-			args = runArgs()
+		rest := r.took(faults, hit)
+		if o.killed {
+			story = append(story, "killed "+faults[hit].String())
+		} else if !o.finished() {
+			return errors.New(strings.Join(append(story, o.String()), "\n"))
 		}
-		if f.during {
-			time.Sleep(0)
+		faults, args = rest, resumeArgs()
+		if !jobBegun() {
+			args = t.runArgs()
 		}
 	}
-	if err := t.finished(r); err != nil {
+	if err := t.resumed(r); err != nil {
 		return fmt.Errorf("%w\n%s", err, strings.Join(story, "\n"))
-	}
-	if err := t.undone(nil, rollbackArgs("--force")); err != nil {
-		return fmt.Errorf("the rollback after it: %w\n%s", err, strings.Join(story, "\n"))
 	}
 	return nil
 }
 
-// finished checks what has to hold once a job is done.
-func (t *torment) finished(r *result) error {
-	if err := quiet(); err != nil {
-		return err
-	}
-	now, err := look()
-	if err != nil {
-		return err
-	}
-	if err := now.alike().differs(t.after); err != nil {
-		return err
-	}
-	bytes, err := payloads()
-	r.Bytes += bytes
-	return err
-}
-
 // thenRollback kills a job at a fault and rolls it back.
 func (t *torment) thenRollback(r *result, f fault) error {
-	o, hit, err := killed(runArgs(), newPosition(), []fault{f})
+	o, hit, err := killed(t.runArgs(), newPosition(), []fault{f})
 	if err != nil {
 		return err
 	}
-	if hit > 0 {
-		r.Missed = append(r.Missed, f.String())
-		if o.code != exitDone {
-			return errors.New(o.String())
-		}
-	} else {
-		r.Faults++
-		r.Steps = append(r.Steps, f.Step)
-	}
-	if !jobBegun() {
-		// There is nothing to roll back, and what the kill left in the state
-		// directory goes with the next job.
-		if o, err := plainly(rollbackArgs()); err != nil || o.code != exitRefused {
-			return fmt.Errorf("the rollback of a job that had not begun: %v %w", o, err)
-		}
-		if o, err := plainly(runArgs("--stop-after", "create-volume")); err != nil || !jobBegun() {
-			return fmt.Errorf("the next job: %v %w", o, err)
-		}
-	}
-	args := rollbackArgs()
-	if hit > 0 || f.Step == "close" || f.Step == "end" {
-		// Its disks are locked, so it can't be seen that it was not started.
-		args = rollbackArgs("--force")
-	}
-	return t.undone(r, args)
-}
-
-// undone rolls back, and checks that the world is as it was.
-func (t *torment) undone(r *result, args []string) error {
-	o, err := plainly(args)
-	if err == nil && o.locked() {
-		if err = quiet(); err == nil {
-			o, err = plainly(args)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	if o.code != exitDone {
+	r.took([]fault{f}, hit)
+	if !o.killed && o.code != exitDone {
 		return errors.New(o.String())
 	}
-	return t.asBefore(r)
-}
-
-func (t *torment) asBefore(r *result) error {
-	if err := quiet(); err != nil {
-		return err
-	}
-	now, err := look()
-	if err != nil {
-		return err
-	}
-	if r != nil {
-		for _, d := range disks {
-			r.Bytes += d.size
-		}
-	}
-	return now.differs(t.before)
+	return t.rolledBack(r)
 }
 
 // rollbackKilled kills the rollback of a finished job at each of the faults in
 // turn, and rolls back again each time.
 func (t *torment) rollbackKilled(r *result, faults []fault) error {
 	where := newPosition()
-	o, err := call(runArgs(), where, func(instant) action { return goOn })
+	o, err := call(t.runArgs(), where, func(instant) action { return goOn })
 	if err == nil && o.code != exitDone {
 		err = errors.New(o.String())
 	}
 	if err != nil {
 		return err
 	}
-	for left := faults; jobBegun(); {
-		o, hit, err := killed(rollbackArgs("--force"), where, left)
+	for len(faults) > 0 && jobBegun() {
+		o, hit, err := killed(rollbackArgs("--force"), where, faults)
 		if err != nil {
 			return err
 		}
-		for _, f := range left[:min(hit, len(left))] {
-			r.Missed = append(r.Missed, f.String())
-		}
-		if o.killed {
-			r.Faults++
-			r.Steps = append(r.Steps, left[hit].Step)
-			left = left[hit+1:]
-			continue
-		}
-		if o.locked() {
+		if o.locked() && len(running()) > 0 {
 			if err := quiet(); err != nil {
 				return err
 			}
 			continue
 		}
-		if o.code != exitDone {
+		faults = r.took(faults, hit)
+		if !o.killed && o.code != exitDone {
 			return errors.New(o.String())
 		}
-		break
 	}
-	// What is left in the state directory goes with the next job.
-	if o, err := plainly(runArgs("--stop-after", "create-volume")); err != nil || !jobBegun() {
-		return fmt.Errorf("the next job: %v %w", o, err)
+	r.took(faults, len(faults))
+	return t.rolledBack(r)
+}
+
+// try times f, and puts the world right if it fails.
+func (t *torment) try(name string, f func(*result) error) (result, error) {
+	began := time.Now()
+	r := result{Name: name}
+	err := f(&r)
+	r.Seconds = time.Since(began).Seconds()
+	if err != nil {
+		r.Error = err.Error()
+		return r, reset(t.Before)
 	}
-	return t.undone(r, rollbackArgs())
+	return r, nil
 }

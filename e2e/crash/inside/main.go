@@ -3,11 +3,18 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
 )
 
 func main() {
@@ -22,22 +29,185 @@ func run(args []string) error {
 		return errors.New("no command")
 	}
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
-	out := json.NewEncoder(os.Stdout)
 	switch args[0] {
 	case "setup":
 		device := flags.String("device", "/dev/ubda", "the physical volume")
-		vda := flags.String("vda", "", "what the VM has for its first disk instead of the volume")
 		seed := flags.Uint64("seed", 1, "decides what is on the disks")
 		if err := flags.Parse(args[1:]); err != nil {
 			return err
 		}
-		return setUp(*device, *vda, *seed)
-	case "record":
-		_, forward, backward, err := rehearse()
+		return setUp(*device, *seed)
+	case "rehearse":
+		worlds := flags.String("worlds", "/tmp/worlds", "the file to keep in what the end has to be like")
+		if err := flags.Parse(args[1:]); err != nil {
+			return err
+		}
+		t, _, _, err := rehearse(flags.Args()...)
 		if err != nil {
 			return err
 		}
-		return out.Encode(map[string][]instant{"forward": forward, "backward": backward})
+		data, err := json.Marshal(t)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(*worlds, data, 0o644)
+	case "end":
+		worlds := flags.String("worlds", "/tmp/worlds", "what rehearse kept")
+		how := flags.String("how", "resume", "resume or rollback")
+		ignore := flags.String("ignore", "", "a regular expression for what may differ in the end")
+		if err := flags.Parse(args[1:]); err != nil {
+			return err
+		}
+		return end(*worlds, *how, *ignore)
+	case "at":
+		key := flags.String("instant", "", "the instant, as torment names it")
+		script := flags.String("do", "", "what to do then, while vmmigrate stands still")
+		if err := flags.Parse(args[1:]); err != nil {
+			return err
+		}
+		return at(*key, *script, flags.Args())
+	case "torment":
+		return takeOrders(os.Stdin, json.NewEncoder(os.Stdout))
 	}
 	return fmt.Errorf("no such command: %q", args[0])
+}
+
+// orders say what to do to a job.
+type orders struct {
+	// Ending is "resume", "rollback", or "back" for a rollback that is killed
+	// itself.
+	Ending string `json:"ending"`
+	// Faults are named as in the tables.
+	Faults []string `json:"faults"`
+}
+
+// tables are the faults of a job and of its rollback, as a first run of both
+// calls for them.
+type tables struct {
+	Forward  []entry `json:"forward"`
+	Backward []entry `json:"backward"`
+}
+
+type entry struct {
+	Fault string `json:"fault"`
+	instant
+}
+
+// takeOrders prints the tables, and then a result for each of the orders.
+func takeOrders(from io.Reader, to *json.Encoder) error {
+	t, forward, backward, err := rehearse()
+	if err != nil {
+		return err
+	}
+	known := map[string]fault{}
+	list := func(table []instant) []entry {
+		var all []entry
+		for _, f := range faultsOf(table) {
+			known[f.String()] = f
+			all = append(all, entry{f.String(), f.instant})
+		}
+		return all
+	}
+	if err := to.Encode(tables{list(forward), list(backward)}); err != nil {
+		return err
+	}
+	lines := bufio.NewScanner(from)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var o orders
+		if err := json.Unmarshal(lines.Bytes(), &o); err != nil {
+			return err
+		}
+		var faults []fault
+		for _, name := range o.Faults {
+			f, ok := known[name]
+			if !ok {
+				return fmt.Errorf("no such fault: %q", name)
+			}
+			faults = append(faults, f)
+		}
+		r, err := t.try(o.Ending+" after "+strings.Join(o.Faults, ", "), func(r *result) error {
+			switch o.Ending {
+			case "resume":
+				return t.thenResume(r, faults)
+			case "rollback":
+				return t.thenRollback(r, faults[0])
+			default:
+				return t.rollbackKilled(r, faults)
+			}
+		})
+		if err != nil {
+			return fmt.Errorf("%s: %s: %w", r.Name, r.Error, err)
+		}
+		if err := to.Encode(r); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
+}
+
+// end brings a job to one of its two ends, and checks what has to hold then.
+func end(worlds, how, ignore string) error {
+	data, err := os.ReadFile(worlds)
+	if err != nil {
+		return err
+	}
+	t := new(torment)
+	if err := json.Unmarshal(data, t); err != nil {
+		return err
+	}
+	if ignore != "" {
+		if t.ignore, err = regexp.Compile(ignore); err != nil {
+			return err
+		}
+	}
+	r, err := t.try(how, func(r *result) error {
+		if how == "resume" {
+			return t.resumed(r)
+		}
+		return t.rolledBack(r)
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.Error, err)
+	}
+	return json.NewEncoder(os.Stdout).Encode(r)
+}
+
+// at runs vmmigrate and a script at an instant of it, and says how it ended. The
+// script finds vmmigrate's process id in $VMMIGRATE_PID.
+func at(key, script string, args []string) error {
+	var said struct {
+		Code    int     `json:"code"`
+		Output  string  `json:"output"`
+		Script  string  `json:"script"`
+		Seconds float64 `json:"seconds"`
+	}
+	came := false
+	var since time.Time
+	if len(args) > 0 && args[0] == "run" {
+		args = (&torment{}).runArgs(args[1:]...)
+	}
+	o, err := call(args, newPosition(), func(now instant) action {
+		if now.key() != key || came {
+			return goOn
+		}
+		came = true
+		cmd := exec.Command("sh", "-c", script)
+		cmd.Env = append(os.Environ(), "VMMIGRATE_PID="+strconv.Itoa(now.pid))
+		out, err := cmd.CombinedOutput()
+		said.Script = string(out)
+		if err != nil {
+			said.Script += err.Error()
+		}
+		since = time.Now()
+		return goOn
+	})
+	if err != nil {
+		return err
+	}
+	if !came {
+		return fmt.Errorf("vmmigrate did not come by %q: %v", key, o)
+	}
+	said.Code, said.Output, said.Seconds = o.code, o.output, time.Since(since).Seconds()
+	return json.NewEncoder(os.Stdout).Encode(said)
 }

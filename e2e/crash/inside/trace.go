@@ -76,6 +76,7 @@ func trace(cmd *exec.Cmd, where *position, at func(instant) action) (ending, err
 	}
 	t := &tracer{pid: cmd.Process.Pid, threads: map[int]*thread{}, at: at, where: where}
 	t.threads[t.pid] = &thread{}
+	where.pid = t.pid
 	var status syscall.WaitStatus
 	if _, err := syscall.Wait4(t.pid, &status, 0, nil); err != nil {
 		return ending{}, fmt.Errorf("wait for the traced program: %w", err)

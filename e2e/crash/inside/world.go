@@ -24,12 +24,14 @@ import (
 // The world's names and sizes. The first disk is an LV of 6 MiB, one and a
 // half chunks; the second a file that ends in half a block of 4096 bytes.
 const (
-	vm       = "imap"
-	group    = "vg0"
-	images   = "/var/lib/libvirt/images"
-	nvram    = "/var/lib/libvirt/qemu/nvram"
-	stateDir = "/var/lib/vmmigrate"
-	keyFile  = "/root/key"
+	vm    = "imap"
+	group = "vg0"
+	// guestGroup is a volume group inside the first disk.
+	guestGroup = "guest"
+	images     = "/var/lib/libvirt/images"
+	nvram      = "/var/lib/libvirt/qemu/nvram"
+	stateDir   = "/var/lib/vmmigrate"
+	keyFile    = "/var/lib/libvirt/luks.key"
 
 	sizeVDA = 6 << 20
 	sizeVDB = 5<<20 + 512
@@ -59,7 +61,18 @@ const domain = `<domain type='qemu'><name>imap</name><uuid>11111111-2222-4333-84
 `
 
 // setUp makes the world on a device, with contents that the seed decides.
-func setUp(device, vdaDevice string, seed uint64) error {
+func setUp(device string, seed uint64) error {
+	// Every lvm command looks at all of /dev. What a host of today has not is
+	// taken away, which makes it twice as fast.
+	clutter, err := filepath.Glob("/dev/[tp]ty?*")
+	if err != nil {
+		return err
+	}
+	for _, path := range clutter {
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
 	for _, argv := range [][]string{
 		{"pvcreate", "-q", "--yes", device},
 		{"vgcreate", "-q", "-s", "1M", group, device},
@@ -93,11 +106,21 @@ func setUp(device, vdaDevice string, seed uint64) error {
 			return err
 		}
 	}
-	if vdaDevice == "" {
-		vdaDevice = disks[0].source
+	// The guest has a volume group of its own on its first disk. The host must
+	// be told to look there.
+	look := []string{"--config", "devices/scan_lvs=1"}
+	for _, argv := range [][]string{
+		{"pvcreate", "-q", "--yes", "--force", disks[0].source},
+		{"vgcreate", "-q", "-s", "1M", guestGroup, disks[0].source},
+		{"lvcreate", "-q", "--yes", "-Wn", "-l", "2", "-n", "root", guestGroup},
+		{"vgchange", "-q", "-a", "n", guestGroup},
+	} {
+		if out, err := exec.Command(argv[0], append(look, argv[1:]...)...).CombinedOutput(); err != nil {
+			return fmt.Errorf("%v: %w: %s", argv, err, out)
+		}
 	}
-	definition := "/root/" + vm + ".xml"
-	if err := os.WriteFile(definition, fmt.Appendf(nil, domain, images, nvram, vdaDevice, disks[1].source), 0o600); err != nil {
+	definition := "/tmp/" + vm + ".xml"
+	if err := os.WriteFile(definition, fmt.Appendf(nil, domain, images, nvram, disks[0].source, disks[1].source), 0o600); err != nil {
 		return err
 	}
 	if out, err := exec.Command("virsh", "-q", "define", definition).CombinedOutput(); err != nil {
@@ -122,7 +145,7 @@ type world []string
 func look() (world, error) {
 	var w world
 	out, err := exec.Command("lvs", "-a", "--noheadings", "--nosuffix", "--units", "b", "--separator", "|",
-		"-o", "vg_name,lv_name,lv_uuid,lv_size,lv_tags,lv_active,segtype,vg_free").Output()
+		"-o", "vg_name,lv_name,lv_uuid,lv_size,lv_tags,lv_active,segtype").Output()
 	if err != nil {
 		return nil, fmt.Errorf("lvs: %w", err)
 	}
@@ -259,15 +282,16 @@ func (w world) alike() world {
 }
 
 // differs says how a world differs from what it should be.
-func (w world) differs(want world) error {
+// Lines that ignore matches may.
+func (w world) differs(want world, ignore *regexp.Regexp) error {
 	var errs []error
 	for _, line := range w {
-		if !slices.Contains(want, line) {
+		if !slices.Contains(want, line) && (ignore == nil || !ignore.MatchString(line)) {
 			errs = append(errs, errors.New("too much: "+line))
 		}
 	}
 	for _, line := range want {
-		if !slices.Contains(w, line) {
+		if !slices.Contains(w, line) && (ignore == nil || !ignore.MatchString(line)) {
 			errs = append(errs, errors.New("missing: "+line))
 		}
 	}

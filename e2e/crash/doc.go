@@ -1,0 +1,20 @@
+// Package crash proves on real LVM, dm-crypt and libvirtd that nothing is lost
+// whenever a job is cut short, and whatever the host does to it meanwhile.
+//
+// Each test puts one fault to the vmmigrate that ships, and then asks for one
+// of the two ends: resumed, every byte of the clone equals the source's, there
+// is one clone, and nothing is there that a job without a fault would not have
+// left; rolled back, the world is as it was before. The faults:
+//
+//	kill_test.go       kill -9 before and during everything that vmmigrate does
+//	powercut_test.go   the host itself ends at a random instant
+//	disk_test.go       disks that fail, lie, fill up or can't be written
+//	meddling_test.go   libvirtd stops; people start VMs and remove volumes
+//	signal_test.go     an impatient operator
+//
+// Command inside does the work on the test host, so that an instant is hit
+// exactly and a check costs no round trip. The seed is printed, and
+// -crash.seed takes it again; -crash.fault tries one fault of the tables alone.
+// At the end stands how many faults were tried and survived, how many bytes
+// were compared, the slowest fault and the time.
+package crash
