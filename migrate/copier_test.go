@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/vmmigrate/vmmigrate/blockcopy"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
@@ -86,6 +87,9 @@ func (d *disk) ReadAt(p []byte, offset int64) (int, error) {
 
 func (d *disk) WriteAt(p []byte, offset int64) (int, error) {
 	return port(d.w, "bytes: write", func() (int, error) {
+		if d.w.broken.Load() {
+			return 0, syscall.EIO
+		}
 		d.payload.mu.Lock()
 		defer d.payload.mu.Unlock()
 		d.payload.verified = false

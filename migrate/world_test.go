@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,6 +45,7 @@ type world struct {
 	devices  map[string][]string             // the physical devices under a path; one for all by default
 	deaf     error                           // what libvirt answers to the guard
 	during   func(context.Context, StepName) // what happens while bytes move
+	broken   atomic.Bool                     // payloads take no writes
 	remark   []string                        // what copies have to say
 	seed     byte
 }

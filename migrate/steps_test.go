@@ -1,0 +1,228 @@
+package migrate
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/vmmigrate/vmmigrate/hypervisor"
+	"github.com/vmmigrate/vmmigrate/luks"
+	"github.com/vmmigrate/vmmigrate/lvm"
+)
+
+// Every name of a step is in the list, and every step of the list acts in a
+// run, so that what walks through StepNames forgets none.
+func TestTheListOfStepsIsWhatARunGoesThrough(t *testing.T) {
+	w := newWorld(t)
+	chosen := options()
+	chosen.Close = true
+	plan := w.plan(chosen)
+	w.disarm()
+	if _, err := w.run(plan, ""); err != nil {
+		t.Fatal(err)
+	}
+	seen, listed, named := make(map[string]string), make(map[string]string), make(map[string]string)
+	for _, event := range w.events {
+		if event.Event == StepDone {
+			seen[string(event.Step)] = ""
+		}
+	}
+	for _, name := range StepNames() {
+		listed[string(name)] = ""
+	}
+	for _, name := range constants(t, "step.go", "StepName") {
+		named[name] = ""
+	}
+	if diff := cmp.Diff(listed, seen) + cmp.Diff(listed, named); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestWhatStandsInTheWayIsNeverReplaced(t *testing.T) {
+	for what, c := range map[string]struct {
+		step StepName
+		add  func(*world, *Plan)
+	}{
+		"a volume of our name": {CreateVolume, func(w *world, plan *Plan) {
+			_, _ = w.lvm.Create(w.context(), lvm.Spec{VG: "vg0", Name: plan.Disks[1].Volume.Name, Size: mib})
+		}},
+		"our volume with another size": {CreateVolume, func(w *world, plan *Plan) {
+			_, _ = w.lvm.Create(w.context(), lvm.Spec{VG: "vg0", Name: plan.Disks[1].Volume.Name, Size: mib, Tags: []string{plan.Tag()}})
+		}},
+		"another header on our volume": {Format, func(w *world, plan *Plan) {
+			disk := plan.Disks[0]
+			key, _ := luks.NewKey([]byte("theirs"))
+			_, _ = w.lvm.Create(w.context(), lvm.Spec{VG: "vg0", Name: disk.Volume.Name, Size: disk.Volume.Size, Tags: []string{plan.Tag()}})
+			_, _ = w.luks.Format(w.context(), luks.FormatSpec{
+				Device: disk.Volume.Path, UUID: foreignLUKS, Type: luks.LUKS2, Cipher: "aes-xts-plain64", KeySize: 512, Hash: "sha512", SectorSize: 512, Offset: disk.Offset,
+			}, key)
+		}},
+		"a VM of the clone's name": {Define, func(w *world, plan *Plan) {
+			w.virt.add(w.t, definition(plan.Clone.Name, twinUUID, "", ""))
+		}},
+		"a VM of the clone's UUID": {Define, func(w *world, plan *Plan) {
+			w.virt.add(w.t, definition("other", plan.Clone.UUID, "", ""))
+		}},
+		"UEFI variables of the clone's name": {Firmware, func(w *world, plan *Plan) {
+			_ = os.WriteFile(plan.Firmware.NVRAM, []byte("theirs"), 0o600)
+		}},
+	} {
+		w := newWorld(t)
+		plan := w.planned()
+		// It comes after preflight has looked and found nothing.
+		var theirs look
+		w.heard = func(event Event) {
+			if event.Event == StepDone && event.Step == Preflight {
+				c.add(w, plan)
+				theirs = w.look()
+			}
+		}
+		_, err := w.run(plan, "")
+		var stopped *StepError
+		if !errors.As(err, &stopped) || stopped.Step != c.step {
+			t.Errorf("%s: %v", what, err)
+			continue
+		}
+		var conflict *ConflictError
+		var exists *hypervisor.ExistsError
+		if !errors.As(err, &conflict) && !errors.As(err, &exists) {
+			t.Errorf("%s: %v", what, err)
+		}
+		w.heard = nil
+		if stopped.Aftermath == Kept {
+			if err := w.rollback(plan.Job, false); err != nil {
+				t.Errorf("%s: rolled back: %v", what, err)
+			}
+		}
+		w.sweep()
+		now := w.look()
+		for name, was := range theirs {
+			// Our tag on a volume is our mark, whoever wrote the header.
+			ours := strings.Contains(was, plan.Tag()) || name == "header "+plan.Disks[0].Volume.Path || strings.HasPrefix(name, "group ")
+			if now[name] != was && !ours && !strings.HasPrefix(name, "file "+w.state) {
+				t.Errorf("%s: %s was %q and is %q", what, name, was, now[name])
+			}
+		}
+	}
+}
+
+// A file of another's at the second path keeps the first from being copied, and
+// is there after the rollback.
+func TestForeignFirmwareStateIsLeftAlone(t *testing.T) {
+	w := newWorld(t)
+	plan := w.planned()
+	second := filepath.Join(w.files, "second")
+	plan.Firmware.Files = append(plan.Firmware.Files, FirmwareFile{"TPM state", plan.Firmware.Files[0].From, second})
+	if err := os.WriteFile(second, []byte("theirs"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := w.look()
+	_, err := w.run(plan, "")
+	w.wantStopped(err, Firmware, Kept, "foreign state")
+	if err := w.rollback(plan.Job, false); err != nil {
+		t.Fatal(err)
+	}
+	w.wantSame(before, "foreign state")
+}
+
+// Invariant 8: what libvirt does not keep of the definition makes no clone.
+func TestACloneOfWhichLibvirtLosesSomethingIsUndefined(t *testing.T) {
+	w := newWorld(t)
+	before := w.look()
+	plan := w.planned()
+	w.virt.Normalise = func(definition []byte) []byte {
+		return bytes.Replace(definition, []byte(`customer="4711"`), nil, 1)
+	}
+	_, err := w.run(plan, "")
+	w.wantStopped(err, Define, Kept, "a loss")
+	if w.virt.find("imap-luks").Name != "" || !strings.Contains(err.Error(), "libvirt did not keep") {
+		t.Errorf("the clone is %+v, %v", w.virt.find("imap-luks"), err)
+	}
+	if err := w.rollback(plan.Job, false); err != nil {
+		t.Fatal(err)
+	}
+	w.wantSame(before, "a loss")
+}
+
+func TestADefinitionThatLibvirtRefusesIsRefusedBeforeAnythingIsMade(t *testing.T) {
+	w := newWorld(t)
+	w.virt.Refuse = func([]byte) string { return "unsupported configuration" }
+	before := w.look()
+	_, err := w.run(w.planned(), "")
+	w.wantStopped(err, Preflight, Refused, "a refusal")
+	var refused *hypervisor.RefusedError
+	if !errors.As(err, &refused) {
+		t.Errorf("got %v", err)
+	}
+	w.wantSame(before, "a refusal")
+}
+
+// A volume that is made anew under an old job holds noise: nothing of what is
+// recorded about it counts any more.
+func TestAVolumeThatWasRemovedIsMadeFormattedCopiedAndVerifiedAnew(t *testing.T) {
+	for _, stop := range []StepName{CreateVolume, Format, Open, Copy, Verify, HeaderBackup, Firmware} {
+		w := newWorld(t)
+		before := w.look()
+		plan := w.planned()
+		_, err := w.run(plan, stop)
+		w.wantStopped(err, stop, Kept, string(stop))
+		for _, disk := range plan.Disks {
+			if err := errors.Join(w.luks.Close(w.context(), disk.Mapper), w.lvm.Remove(w.context(), "vg0", disk.Volume.Name, plan.Tag())); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := w.resume(plan.Job); err != nil {
+			t.Fatalf("%s: %v", stop, err)
+		}
+		w.wantMoved(before, plan, string(stop))
+		backup, err := os.ReadFile(filepath.Join(w.state, "jobs", plan.Job, "vda.luks-header"))
+		if err != nil || !strings.Contains(string(backup), plan.Disks[0].LUKSUUID) {
+			t.Errorf("%s: the header backup is %q, %v", stop, backup, err)
+		}
+	}
+}
+
+// A damaged record of chunks costs time, never bytes.
+func TestADamagedRecordOfChunksBeginsTheCopyAnew(t *testing.T) {
+	w := newWorld(t)
+	before := w.look()
+	plan := w.planned()
+	w.during = func(_ context.Context, step StepName) { w.broken.Store(step == Copy) }
+	_, err := w.run(plan, "")
+	w.wantStopped(err, Copy, Kept, "broken")
+	w.during = nil
+	w.broken.Store(false)
+	path := filepath.Join(w.state, "jobs", plan.Job, "vda.chunks")
+	if err := os.WriteFile(path, []byte("rubbish"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.resume(plan.Job); err != nil {
+		t.Fatal(err)
+	}
+	w.wantMoved(before, plan, "copied anew")
+}
+
+func TestNoKeyIsWrittenAnywhere(t *testing.T) {
+	w := newWorld(t)
+	w.secret = "correct horse battery staple"
+	plan := w.planned()
+	if _, err := w.run(plan, ""); err != nil {
+		t.Fatal(err)
+	}
+	for path, content := range contents(t, w.state) {
+		if strings.Contains(content, w.secret) {
+			t.Errorf("%s holds the key", path)
+		}
+	}
+	for _, event := range w.events {
+		if strings.Contains(event.Message, w.secret) {
+			t.Errorf("an event holds the key: %+v", event)
+		}
+	}
+}
