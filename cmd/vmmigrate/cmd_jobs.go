@@ -1,9 +1,7 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -24,20 +22,6 @@ func (s *session) jobsCommand() *cli.Command {
 	}
 }
 
-// jobLine is one job as `jobs --output json` prints it.
-type jobLine struct {
-	Job     string        `json:"job"`
-	VM      string        `json:"vm,omitempty"`
-	Clone   string        `json:"clone,omitempty"`
-	State   migrate.State `json:"state"`
-	Step    string        `json:"step,omitempty"`
-	Disk    string        `json:"disk,omitempty"`
-	Started *time.Time    `json:"started,omitempty"`
-	Updated *time.Time    `json:"updated,omitempty"`
-	Failure string        `json:"failure,omitempty"`
-	Next    []string      `json:"next,omitempty"`
-}
-
 func (s *session) jobs(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
@@ -51,9 +35,7 @@ func (s *session) jobs(c *cli.Context) error {
 		lines[i] = s.jobLine(info)
 	}
 	if s.json {
-		return json.NewEncoder(s.out).Encode(struct {
-			Jobs []jobLine `json:"jobs"`
-		}{lines})
+		return writeDocument(s.out, jobsDocument{lines})
 	}
 	if len(lines) == 0 {
 		_, err := fmt.Fprintln(s.out, "There are no jobs.")
@@ -61,7 +43,7 @@ func (s *session) jobs(c *cli.Context) error {
 	}
 	t := s.table("JOB", "VM", "CLONE", "STATE", "STEP", "STARTED")
 	for _, line := range lines {
-		step := line.Step
+		step := string(line.Step)
 		if line.Disk != "" {
 			step += " " + line.Disk
 		}
@@ -88,7 +70,7 @@ func (s *session) jobs(c *cli.Context) error {
 }
 
 func (s *session) jobLine(info migrate.JobInfo) jobLine {
-	line := jobLine{Job: info.ID, State: info.State, Step: string(info.Step), Disk: info.Disk, Failure: info.Failure}
+	line := jobLine{Job: info.ID, State: info.State, Step: info.Step, Disk: info.Disk, Failure: info.Failure}
 	if info.Plan != nil {
 		line.VM, line.Clone = info.Plan.VM, info.Plan.Clone.Name
 		line.Started, line.Updated = &info.Started, &info.Updated

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
@@ -43,13 +44,15 @@ func (s *session) plan(c *cli.Context) error {
 		return err
 	}
 	estimates := migrate.Estimates(c.Context, env.Devices, plans)
-	if s.json {
-		err = writePlansJSON(s.out, plans, estimates)
-	} else {
-		err = s.writePlans(plans, estimates)
+	var diffs []xmlDiff
+	if c.Bool("xml") {
+		_, tty := terminal(s.out)
+		diffs = xmlDiffs(plans, facts, tty && colour() && !s.json)
 	}
-	if err == nil && c.Bool("xml") && !s.json {
-		err = s.writeXMLChanges(plans, facts)
+	if s.json {
+		err = writeDocument(s.out, newPlanDocument(plans, estimates, diffs))
+	} else {
+		err = cmp.Or(s.writePlans(plans, estimates, sameFlags(c, "vm", "all", "xml")), writeXMLDiffs(s.out, plans, diffs))
 	}
 	if err != nil {
 		return fmt.Errorf("print the plan: %w", err)

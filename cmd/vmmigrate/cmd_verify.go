@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 
 	"github.com/dustin/go-humanize"
@@ -53,21 +52,16 @@ func (s *session) verify(c *cli.Context) error {
 	found, err := (&migrate.Engine{Env: env}).Verify(c.Context, info.ID)
 	reporter.end()
 	if s.json && len(found) > 0 {
-		if encodeErr := json.NewEncoder(s.out).Encode(struct {
-			Job   string                 `json:"job"`
-			VM    string                 `json:"vm"`
-			Equal bool                   `json:"equal"`
-			Disks []migrate.Verification `json:"disks"`
-		}{info.ID, info.Plan.VM, err == nil, found}); encodeErr != nil {
+		if encodeErr := writeDocument(s.out, verifyDocument{info.ID, info.Plan.VM, err == nil, found}); encodeErr != nil {
 			return encodeErr
 		}
 		return err
 	}
 	for _, v := range found {
 		if v.Equal {
-			fmt.Fprintf(s.out, "%s  equal   %s  %s\n", v.Target, humanize.IBytes(uint64(v.Bytes)), v.Digest)
+			fmt.Fprintf(s.out, "%s  equal   %s  %s\n", printable(v.Target), humanize.IBytes(uint64(v.Bytes)), v.Digest)
 		} else {
-			fmt.Fprintf(s.out, "%s  DIFFERS %s  %s\n", v.Target, humanize.IBytes(uint64(v.Bytes)), v.Difference)
+			fmt.Fprintf(s.out, "%s  DIFFERS %s  %s\n", printable(v.Target), humanize.IBytes(uint64(v.Bytes)), v.Difference)
 		}
 	}
 	return err

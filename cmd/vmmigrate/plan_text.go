@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"github.com/vmmigrate/vmmigrate/domainxml"
 	"github.com/vmmigrate/vmmigrate/internal/command"
 	"github.com/vmmigrate/vmmigrate/migrate"
 )
@@ -31,26 +29,6 @@ func printable(text string) string {
 	}, text)
 }
 
-// planDocument is what `plan --output json` prints.
-type planDocument struct {
-	Plans []plannedVM `json:"plans"`
-}
-
-type plannedVM struct {
-	*migrate.Plan
-	Estimate migrate.Estimate `json:"estimate"`
-}
-
-func writePlansJSON(w io.Writer, plans []*migrate.Plan, estimates []migrate.Estimate) error {
-	document := planDocument{Plans: []plannedVM{}}
-	for i, plan := range plans {
-		document.Plans = append(document.Plans, plannedVM{plan, estimates[i]})
-	}
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(document)
-}
-
 // paint puts a text into bold or colour on a terminal.
 func (s *session) paint(code, text string) string {
 	if _, tty := terminal(s.out); !tty || !colour() {
@@ -66,13 +44,14 @@ const (
 	yellow = "33"
 )
 
-func (s *session) writePlans(plans []*migrate.Plan, estimates []migrate.Estimate) error {
+// writePlans prints plans; again are the flags with which run carries them out.
+func (s *session) writePlans(plans []*migrate.Plan, estimates []migrate.Estimate, again []string) error {
 	var b strings.Builder
 	for i, plan := range plans {
 		if i > 0 {
 			b.WriteByte('\n')
 		}
-		s.describe(&b, plan, estimates[i])
+		s.describe(&b, plan, estimates[i], again)
 	}
 	if len(plans) == 0 {
 		b.WriteString("There are no VMs.\n")
@@ -81,7 +60,7 @@ func (s *session) writePlans(plans []*migrate.Plan, estimates []migrate.Estimate
 	return err
 }
 
-func (s *session) describe(b *strings.Builder, plan *migrate.Plan, estimate migrate.Estimate) {
+func (s *session) describe(b *strings.Builder, plan *migrate.Plan, estimate migrate.Estimate, again []string) {
 	say := func(format string, args ...any) { fmt.Fprintf(b, format+"\n", args...) }
 	say("%s -> %s", s.paint(bold, printable(plan.VM)), s.paint(bold, printable(plan.Clone.Name)))
 	if len(plan.Disks) > 0 {
@@ -134,7 +113,7 @@ func (s *session) describe(b *strings.Builder, plan *migrate.Plan, estimate migr
 		return
 	}
 	say("Nothing has been changed. To do it:")
-	say("  %s", command.Quote([]string{"vmmigrate", "run", "--vm", plan.VM}))
+	say("  %s", printable(s.again(command.Quote(append([]string{"vmmigrate", "run", "--vm", plan.VM}, again...)))))
 }
 
 func macs(plan *migrate.Plan) string {
@@ -153,20 +132,4 @@ func takes(estimate migrate.Estimate) string {
 	}
 	return fmt.Sprintf(", at least %s (the source reads at %s/s)",
 		seconds(time.Duration(estimate.Seconds*float64(time.Second))), humanize.IBytes(uint64(estimate.ReadRate)))
-}
-
-// writeXMLChanges shows what changes in each VM's definition.
-func (s *session) writeXMLChanges(plans []*migrate.Plan, facts *migrate.Facts) error {
-	_, tty := terminal(s.out)
-	for _, plan := range plans {
-		before, after, err := migrate.Definitions(facts, plan)
-		if err != nil {
-			return err
-		}
-		text := domainxml.Unified(before, after, domainxml.RenderOptions{From: plan.VM, To: plan.Clone.Name, Context: 3, Color: tty && colour()})
-		if _, err := fmt.Fprintf(s.out, "\n%s", text); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -26,6 +26,7 @@ func (s *session) reporter() *reporter {
 	r := &reporter{session: s, screen: newScreen(s.people(), told{steps: !s.quiet, progress: !s.quiet, outcome: true}, s.again)}
 	if s.json {
 		r.events = json.NewEncoder(s.out)
+		r.events.SetEscapeHTML(false)
 	}
 	return r
 }
@@ -33,40 +34,6 @@ func (s *session) reporter() *reporter {
 // progressOnly shows how far a command has come, and nothing else.
 func (s *session) progressOnly() *reporter {
 	return &reporter{session: s, screen: newScreen(s.err, told{progress: !s.quiet}, s.again)}
-}
-
-// event is an event as it is printed, in the words of the contract.
-type event struct {
-	Event          migrate.EventName `json:"event"`
-	Time           time.Time         `json:"time"`
-	Job            string            `json:"job"`
-	VM             string            `json:"vm"`
-	Step           migrate.StepName  `json:"step,omitempty"`
-	Disk           string            `json:"disk,omitempty"`
-	Seconds        *float64          `json:"seconds,omitempty"`
-	Bytes          *int64            `json:"bytes,omitempty"`
-	Total          *int64            `json:"total,omitempty"`
-	BytesPerSecond *int64            `json:"bytes_per_second,omitempty"`
-	ETASeconds     *int64            `json:"eta_seconds,omitempty"`
-	Message        string            `json:"message,omitempty"`
-	Clone          string            `json:"clone,omitempty"`
-	Disks          []diskResult      `json:"disks,omitempty"`
-	Error          string            `json:"error,omitempty"`
-	ExitCode       int               `json:"exit_code,omitempty"`
-	Next           []string          `json:"next,omitzero"` // never nil where a job failed
-}
-
-// diskResult is what a finished job says of one disk.
-type diskResult struct {
-	Disk     string             `json:"disk"`
-	Device   string             `json:"device"`
-	Bytes    int64              `json:"bytes"`
-	Seconds  float64            `json:"seconds"`
-	Min      int64              `json:"min_bytes_per_second"`
-	Median   int64              `json:"median_bytes_per_second"`
-	Max      int64              `json:"max_bytes_per_second"`
-	Digest   string             `json:"digest"`
-	Verified migrate.VerifyMode `json:"verified"`
 }
 
 // Report implements migrate.Reporter.
