@@ -23,6 +23,9 @@ type torment struct {
 	ignore *regexp.Regexp
 }
 
+// openJob is a job that ends before its disks are locked.
+func (t *torment) openJob() []string { return t.runArgs("--stop-after", "define") }
+
 // rehearse runs a job through and back, and returns the instants of both.
 func rehearse(more ...string) (t *torment, forward, backward []instant, err error) {
 	t = &torment{More: more}
@@ -30,17 +33,17 @@ func rehearse(more ...string) (t *torment, forward, backward []instant, err erro
 		return nil, nil, nil, err
 	}
 	where := newPosition()
-	through := func(args []string, into *[]instant) error {
+	through := func(args []string, into *[]instant, code int) error {
 		o, err := call(args, where, func(now instant) action {
 			*into = append(*into, now)
 			return goOn
 		})
-		if err == nil && o.code != exitDone {
+		if err == nil && o.code != code {
 			err = errors.New(o.String())
 		}
 		return err
 	}
-	if err := through(t.runArgs(), &forward); err != nil {
+	if err := through(t.runArgs(), &forward, exitDone); err != nil {
 		return nil, nil, nil, err
 	}
 	done, err := look()
@@ -51,7 +54,15 @@ func rehearse(more ...string) (t *torment, forward, backward []instant, err erro
 	if _, err := payloads(); err != nil {
 		return nil, nil, nil, err
 	}
-	if err := through(rollbackArgs("--force"), &backward); err != nil {
+	if err := t.undone(rollbackArgs("--force")); err != nil {
+		return nil, nil, nil, err
+	}
+	// Back from where most is left to undo: its disks are not locked yet.
+	var again []instant
+	if err := through(t.openJob(), &again, exitResumable); err != nil {
+		return nil, nil, nil, err
+	}
+	if err := through(rollbackArgs(), &backward, exitDone); err != nil {
 		return nil, nil, nil, err
 	}
 	return t, forward, backward, t.asBefore(&result{})

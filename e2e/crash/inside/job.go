@@ -18,8 +18,9 @@ import (
 
 // The exit codes of vmmigrate that mean something here.
 const (
-	exitDone    = 0
-	exitRefused = 3
+	exitDone      = 0
+	exitRefused   = 3
+	exitResumable = 4
 )
 
 // program is the vmmigrate that ships.

@@ -136,19 +136,19 @@ func (t *torment) thenRollback(r *result, f fault) error {
 	return t.rolledBack(r)
 }
 
-// rollbackKilled kills the rollback of a finished job at each of the faults in
+// rollbackKilled kills the rollback of a job at each of the faults in
 // turn, and rolls back again each time.
 func (t *torment) rollbackKilled(r *result, faults []fault) error {
 	where := newPosition()
-	o, err := call(t.runArgs(), where, func(instant) action { return goOn })
-	if err == nil && o.code != exitDone {
+	o, err := call(t.openJob(), where, func(instant) action { return goOn })
+	if err == nil && o.code != exitResumable {
 		err = errors.New(o.String())
 	}
 	if err != nil {
 		return err
 	}
 	for len(faults) > 0 && jobBegun() {
-		o, hit, err := killed(rollbackArgs("--force"), where, faults)
+		o, hit, err := killed(rollbackArgs(), where, faults)
 		if err != nil {
 			return err
 		}
