@@ -102,6 +102,8 @@ type KeptDisk struct {
 	Device string `json:"device"`
 	Path   string `json:"path,omitempty"`
 	Reason string `json:"reason"`
+	// Skipped is true for one that would move, had it not been asked to stay.
+	Skipped bool `json:"skipped,omitempty"`
 }
 
 // Tag is the LVM tag that the job's volumes bear.
@@ -243,12 +245,12 @@ func (d *Decider) chooseDisks(plan *Plan, vm *DomainFacts) error {
 		}
 		switch {
 		case slices.Contains(options.SkipDisks, disk.Target):
-			plan.Kept = append(plan.Kept, KeptDisk{disk.Target, disk.Device, path, "skipped as asked for"})
+			plan.Kept = append(plan.Kept, KeptDisk{Target: disk.Target, Device: disk.Device, Path: path, Reason: "skipped as asked for", Skipped: disk.Kind != domainxml.Keep})
 			if disk.Kind != domainxml.Keep {
 				plan.warn(WarnSkipped, disk.Target, "", "the disk %s is skipped: the guest stays partly unencrypted, and clone and original share it, so they must never run at once", disk.Target)
 			}
 		case disk.Kind == domainxml.Keep:
-			plan.Kept = append(plan.Kept, KeptDisk{disk.Target, disk.Device, path, disk.Reason})
+			plan.Kept = append(plan.Kept, KeptDisk{Target: disk.Target, Device: disk.Device, Path: path, Reason: disk.Reason})
 		case disk.Kind == domainxml.Refuse:
 			code := NotMovable
 			if disk.Encrypted {
