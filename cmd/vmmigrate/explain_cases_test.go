@@ -64,6 +64,7 @@ func refusalCases() []explainCase {
 		{"a program of the user's that is missing", &keySourceError{"--passphrase-command pas", &command.NotFoundError{Name: "pas"}}},
 		{"a program that fails before a job begins", before(&command.Error{Argv: []string{"vgs"}, ExitCode: 5, Stderr: "Volume group \"vg0\" not found"})},
 		{"a bug that would change something in plan", before(&command.RefusedError{Argv: []string{"lvcreate"}})},
+		{"two groups of one name", before(&lvm.AmbiguousError{Name: "vg0", UUIDs: []string{"a-1", "b-2"}})},
 		{"a disk that does not answer", before(&migrate.SlowError{What: "look at /srv/nfs/imap.img", After: 5 * time.Second})},
 		{"no libvirt daemon", before(&hypervisor.UnreachableError{URI: "qemu:///system", Sockets: []string{"/run/libvirt/libvirt-sock"}, Err: syscall.ENOENT})},
 		{"a libvirt daemon that hangs", before(&hypervisor.TimeoutError{Call: "list the domains", After: 90 * time.Second})},

@@ -8,6 +8,7 @@ import (
 	"github.com/vmmigrate/vmmigrate/hypervisor"
 	"github.com/vmmigrate/vmmigrate/internal/command"
 	"github.com/vmmigrate/vmmigrate/luks"
+	"github.com/vmmigrate/vmmigrate/lvm"
 	"github.com/vmmigrate/vmmigrate/migrate"
 )
 
@@ -22,6 +23,7 @@ func explainRefusal(err error) (advice, bool) {
 	var timeout *hypervisor.TimeoutError
 	var lost *hypervisor.LostError
 	var slow *migrate.SlowError
+	var twins *lvm.AmbiguousError
 	var refused *hypervisor.RefusedError
 	var source *keySourceError
 	var definition *definitionError
@@ -40,6 +42,8 @@ func explainRefusal(err error) (advice, bool) {
 		}
 	case errors.As(err, &unreachable), errors.As(err, &lost):
 		a.next = []string{"systemctl status libvirtd"}
+	case errors.As(err, &twins):
+		a.next = []string{"vgs -o vg_name,vg_uuid,pv_name", "vgrename UUID NEWNAME"}
 	case errors.As(err, &slow):
 		a.details = []string{"it was asked to " + slow.What}
 	case errors.As(err, &timeout):

@@ -191,7 +191,9 @@ func (r *source) add(declared *ast.GenDecl) {
 	}
 }
 
-func prose(comment *ast.CommentGroup) string { return strings.Join(strings.Fields(comment.Text()), " ") }
+func prose(comment *ast.CommentGroup) string {
+	return strings.Join(strings.Fields(comment.Text()), " ")
+}
 
 // about is a type's comment for people who never see the type.
 func about(name, comment string) string {
