@@ -20,6 +20,8 @@ func (w *world) resume(id string) (*Summary, error) {
 }
 
 func (w *world) rollback(id string, force bool) error {
+	w.back = true
+	defer func() { w.back = false }()
 	return (&Engine{Env: w.env()}).Rollback(w.context(), id, force)
 }
 

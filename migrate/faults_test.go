@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -27,6 +28,7 @@ type faults struct {
 	hit    bool
 	dead   bool
 	full   bool // the state directory takes no more
+	back   bool // a rollback is under way
 	saved  map[string]map[string]string
 	copies bool // a copy or verification is under way
 	cancel context.CancelCauseFunc
@@ -299,7 +301,28 @@ func (w *world) mustIntend(steps ...StepName) {
 			}
 		}
 	}
-	if !w.full {
+	// A full state directory must not keep a rollback from going on.
+	if !w.full || !w.back {
 		w.t.Errorf("an act of %v is not in the journal", steps)
+	}
+}
+
+// wantRecorded fails unless the journal of a job that is done says so of each
+// of its steps.
+func (w *world) wantRecorded(id, what string) {
+	w.t.Helper()
+	records := w.journals()[id]
+	var plan Plan
+	if len(records) == 0 || json.Unmarshal(records[0].Data, &plan) != nil {
+		w.t.Fatalf("%s: the job %s has no plan", what, id)
+	}
+	done := make(map[stepKey]bool)
+	for _, r := range records {
+		done[stepKey{StepName(r.Step), r.Disk}] = r.Kind == journal.Done || done[stepKey{StepName(r.Step), r.Disk}]
+	}
+	for _, a := range acts(&plan) {
+		if k := key(a.step.Name(), a.disk); !done[k] {
+			w.t.Fatalf("%s: %s of %q is not recorded as done", what, k.step, k.disk)
+		}
 	}
 }

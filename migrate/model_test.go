@@ -238,23 +238,33 @@ func (m *model) foreignVolume() {
 const foreignLUKS = "77777777-2222-4333-8444-555555555555"
 
 func (m *model) foreignMapping() {
+	if _, err := m.luks.Mapping(context.Background(), "cr_imap_vda"); err == nil {
+		return
+	}
+	m.openForeign("cr_imap_vda")
+	for _, name := range []string{"mapping cr_imap_vda", "volume vg1/theirs", "header /dev/vg1/theirs", "payload /dev/mapper/vg1-theirs"} {
+		m.foreign[name] = m.look()[name]
+	}
+}
+
+// openForeign has somebody open a volume of their own under a name of ours.
+func (w *world) openForeign(mapper string) {
+	w.t.Helper()
 	ctx := context.Background()
 	key, err := luks.NewKey([]byte("theirs"))
 	if err != nil {
-		m.fail("%v", err)
+		w.t.Fatalf("%v", err)
 	}
-	if _, err := m.luks.Mapping(ctx, "cr_imap_vda"); err == nil {
-		return
-	}
-	_, _ = m.lvm.Create(ctx, lvm.Spec{VG: "vg1", Name: "theirs", Size: 20 * mib, Tags: []string{"backup"}})
-	_, _ = m.luks.Format(ctx, luks.FormatSpec{
+	// All this may be there from before a power cut.
+	_, _ = w.lvm.Create(ctx, lvmSpec("vg1", "theirs", 20*mib, "backup"))
+	_, _ = w.luks.Format(ctx, luks.FormatSpec{
 		Device: "/dev/vg1/theirs", UUID: foreignLUKS, Type: luks.LUKS2, Cipher: "aes-xts-plain64", KeySize: 512, Hash: "sha512", SectorSize: 512, Offset: 16 * mib,
 	}, key)
-	if err := m.luks.Open(ctx, "/dev/vg1/theirs", "cr_imap_vda", key, luks.OpenOptions{}); err != nil {
-		m.fail("open a foreign mapping: %v", err)
+	if err := w.luks.Open(ctx, "/dev/vg1/theirs", mapper, key, luks.OpenOptions{}); err != nil {
+		w.t.Fatalf("open a foreign mapping: %v", err)
 	}
-	for _, name := range []string{"mapping cr_imap_vda", "volume vg1/theirs", "header /dev/vg1/theirs"} {
-		m.foreign[name] = m.look()[name]
+	if _, err := w.payload("/dev/mapper/" + mapper); err != nil {
+		w.t.Fatalf("%v", err)
 	}
 }
 

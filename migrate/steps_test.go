@@ -63,6 +63,7 @@ func TestWhatStandsInTheWayIsNeverReplaced(t *testing.T) {
 				Device: disk.Volume.Path, UUID: foreignLUKS, Type: luks.LUKS2, Cipher: "aes-xts-plain64", KeySize: 512, Hash: "sha512", SectorSize: 512, Offset: disk.Offset,
 			}, key)
 		}},
+		"a mapping of our name": {Open, func(w *world, plan *Plan) { w.openForeign(plan.Disks[0].Mapper) }},
 		"a VM of the clone's name": {Define, func(w *world, plan *Plan) {
 			w.virt.add(w.t, definition(plan.Clone.Name, twinUUID, "", ""))
 		}},

@@ -217,6 +217,11 @@ func (w *world) sourcesSeen() look {
 	for path, source := range w.sources {
 		seen["source "+path] = sum(source.bytes)
 	}
+	for device, p := range w.payloads {
+		if p.header == foreignLUKS {
+			seen["payload "+device] = sum(p.live)
+		}
+	}
 	return seen
 }
 
@@ -269,6 +274,7 @@ func (w *world) wantMoved(before look, plan *Plan, what string) {
 		}
 		delete(now, "mapping "+disk.Mapper)
 	}
+	w.wantRecorded(plan.Job, what)
 	clone := now["domain "+plan.Clone.Name]
 	if !strings.Contains(clone, plan.Clone.UUID) || !strings.Contains(clone, plan.Job) {
 		w.t.Fatalf("%s: the clone is %q", what, clone)
