@@ -1,0 +1,135 @@
+package lifecycle
+
+import (
+	"context"
+	"time"
+
+	"github.com/vmmigrate/vmmigrate/hypervisor"
+	"github.com/vmmigrate/vmmigrate/luks"
+	"github.com/vmmigrate/vmmigrate/lvm"
+)
+
+// Volumes is what is needed of LVM; *lvm.Client is the real one.
+type Volumes interface {
+	VGs(ctx context.Context) ([]lvm.VG, error)
+	LVs(ctx context.Context) ([]lvm.LV, error)
+	// Activate makes the volume's device appear.
+	Activate(ctx context.Context, vg, name string) error
+	// Deactivate deactivates the volume groups that lie on device, as a
+	// guest's own do, and names them.
+	Deactivate(ctx context.Context, device string) ([]string, error)
+}
+
+// Encryption is what is needed of LUKS; *Cryptsetup is the real one.
+type Encryption interface {
+	Header(ctx context.Context, device string) (luks.Header, error)
+	Open(ctx context.Context, device, mapper string, key luks.Key, options luks.OpenOptions) error
+	Close(ctx context.Context, mapper string) error
+	Mappings(ctx context.Context) ([]luks.Mapping, error)
+	HeaderBackup(ctx context.Context, device, file string) error
+	// HeaderRestore overwrites the header on device with that in file.
+	HeaderRestore(ctx context.Context, device, file string) error
+	// KeyData are a header's key slots and digests in one text, salts and all,
+	// the same as long as no key was changed.
+	KeyData(ctx context.Context, device string) (string, error)
+	// KeySlot is the slot that key unlocks, or a *luks.WrongKeyError. It
+	// takes a header backup for a device as well.
+	KeySlot(ctx context.Context, device string, key luks.Key) (int, error)
+	AddKey(ctx context.Context, device string, key, added luks.Key, options luks.AddKeyOptions) error
+	KillSlot(ctx context.Context, device string, key luks.Key, slot int) error
+}
+
+// Hypervisor is what is needed of libvirt; *hypervisor.Conn is the real one.
+type Hypervisor interface {
+	Domains(ctx context.Context) ([]hypervisor.Domain, error)
+	// DomainByUUID returns a *hypervisor.NotFoundError when there is none.
+	DomainByUUID(ctx context.Context, uuid string) (hypervisor.Domain, error)
+	XML(ctx context.Context, uuid string) ([]byte, error)
+	LiveXML(ctx context.Context, uuid string) ([]byte, error)
+	Start(ctx context.Context, uuid string) error
+	Shutdown(ctx context.Context, uuid string) error
+	Destroy(ctx context.Context, uuid string) error
+}
+
+// Keyring gives the key of a clone's volumes when it is first needed.
+type Keyring interface {
+	Key(ctx context.Context, clone *Clone) (luks.Key, error)
+	// Again says whether another key may be had for one that does not fit: a
+	// person at a terminal may have mistyped, a file has not.
+	Again(clone *Clone) bool
+}
+
+// Manager does it all. Its fields are set before it is used.
+type Manager struct {
+	Volumes    Volumes
+	Encryption Encryption
+	Hypervisor Hypervisor
+	Keys       Keyring
+	// Devices looks at the kernel's block devices.
+	Devices Devices
+	// Report is told what happens; nil is nobody.
+	Report func(Event)
+	// StateDir is where header backups are kept that go nowhere else. Nothing
+	// is ever looked for there that could not be missing.
+	StateDir string
+	// Now is the clock, and Wait lets time pass or returns the context's
+	// cause.
+	Now  func() time.Time
+	Wait func(ctx context.Context, d time.Duration) error
+}
+
+// EventName is what happened.
+type EventName string
+
+// The events.
+const (
+	Unlocked EventName = "unlocked"
+	Locked   EventName = "locked"
+	Started  EventName = "started"
+	Stopped  EventName = "stopped"
+	// Stopping tells, now and then, that a guest still shuts down.
+	Stopping EventName = "stopping"
+	// Unchanged says that what was asked for was so already.
+	Unchanged EventName = "unchanged"
+	Warning   EventName = "warning"
+	// HeaderSaved and HeaderRestored are about a LUKS header.
+	HeaderSaved    EventName = "header-saved"
+	HeaderRestored EventName = "header-restored"
+	// KeyAdded, KeyRemoved and KeyFits are about a key slot.
+	KeyAdded   EventName = "key-added"
+	KeyRemoved EventName = "key-removed"
+	KeyFits    EventName = "key-fits"
+)
+
+// Event is something that happened to a clone.
+type Event struct {
+	Event EventName
+	Time  time.Time
+	VM    string
+	// Disk is a target, or "" where the whole VM is meant.
+	Disk string
+	// Message says it in words, without naming VM and disk again.
+	Message string
+	// Elapsed is how long it took, or has taken so far.
+	Elapsed time.Duration
+}
+
+func (m *Manager) report(e Event) {
+	if m.Report == nil {
+		return
+	}
+	e.Time = m.Now()
+	m.Report(e)
+}
+
+// Sleep is the Wait of a real clock.
+func Sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,228 @@
+package lifecycle
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/vmmigrate/vmmigrate/hypervisor"
+)
+
+// Status is how a clone stands.
+type Status struct {
+	Name  string           `json:"name"`
+	UUID  string           `json:"uuid"`
+	State hypervisor.State `json:"state"`
+	// Access is "running", "unlocked", "locked" or "partly unlocked".
+	Access string `json:"access"`
+	// Autostart is libvirt's flag: a start at boot fails while the disks are
+	// locked.
+	Autostart bool         `json:"autostart"`
+	Original  Original     `json:"original"`
+	Disks     []DiskStatus `json:"disks"`
+}
+
+// Original is what became of the VM that a clone was made from.
+type Original struct {
+	Name string `json:"name"`
+	UUID string `json:"uuid"`
+	// State is "running", "there" (defined, and off), "undefined" (its disks
+	// are there) or "gone".
+	State string `json:"state"`
+	// Disks are its plain disks that still exist.
+	Disks []string `json:"disks"`
+}
+
+// DiskStatus is how one disk stands.
+type DiskStatus struct {
+	Target string `json:"target"`
+	Volume string `json:"volume"`
+	// RecordedVolume is what the metadata call it, where that is no longer
+	// its name.
+	RecordedVolume string `json:"recorded_volume,omitempty"`
+	LUKS           string `json:"luks_uuid"`
+	Device         string `json:"device"`
+	Open           bool   `json:"open"`
+	// OpenAs is the name of a mapping that is not the one it should be.
+	OpenAs string `json:"open_as,omitempty"`
+	Type   string `json:"luks_type,omitempty"`
+	Cipher string `json:"cipher,omitempty"`
+	// KeySize is in bits.
+	KeySize  int           `json:"key_size,omitempty"`
+	KeySlots []SlotStatus  `json:"key_slots"`
+	Discard  DiscardStatus `json:"discard"`
+	// Backup is the newest header backup that is known of.
+	Backup *BackupStatus `json:"header_backup"`
+	// Problem is what keeps it from being used.
+	Problem error `json:"-"`
+}
+
+// SlotStatus is one key slot.
+type SlotStatus struct {
+	Slot  int    `json:"slot"`
+	PBKDF string `json:"pbkdf"`
+}
+
+// DiscardStatus says where discards are allowed.
+type DiscardStatus struct {
+	// VM is whether the definition passes the guest's discards on, and Crypt
+	// whether dm-crypt does: as it is open, or as the header says.
+	VM    bool `json:"vm"`
+	Crypt bool `json:"crypt"`
+}
+
+// BackupStatus is a header backup that is known of.
+type BackupStatus struct {
+	File string    `json:"file"`
+	Made time.Time `json:"made"`
+	// There is whether the file is still where it was written to.
+	There bool `json:"there"`
+}
+
+// Report is all that Look has found.
+type Report struct {
+	Clones []Status `json:"clones"`
+	// Orphans are volumes of ours that belong to no clone.
+	Orphans []Orphan `json:"orphans"`
+}
+
+// Look says how the named clones stand, or all if none is named. It changes
+// nothing. It returns an *UnknownCloneError; what is wrong with a disk is in
+// its Problem.
+func (m *Manager) Look(ctx context.Context, names ...string) (Report, error) {
+	all, err := m.All(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	domains, err := m.Hypervisor.Domains(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	clones := all
+	if len(names) > 0 {
+		clones = nil
+		for _, name := range names {
+			clone, err := m.Find(ctx, name)
+			if err != nil {
+				return Report{}, err
+			}
+			clones = append(clones, clone)
+		}
+	}
+	h, err := m.host(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	report := Report{Clones: []Status{}, Orphans: []Orphan{}}
+	for _, clone := range clones {
+		status, err := m.status(ctx, h, clone, domains)
+		if err != nil {
+			return Report{}, err
+		}
+		report.Clones = append(report.Clones, status)
+	}
+	if len(names) == 0 {
+		found, err := m.orphans(ctx, all)
+		if err != nil {
+			return Report{}, err
+		}
+		report.Orphans = append(report.Orphans, found...)
+	}
+	return report, nil
+}
+
+func (m *Manager) status(ctx context.Context, h *host, clone *Clone, domains []hypervisor.Domain) (Status, error) {
+	if err := m.lookOn(ctx, h, clone, false); err != nil {
+		return Status{}, err
+	}
+	s := Status{Name: clone.Name, UUID: clone.UUID, State: clone.State, Autostart: clone.Autostart, Disks: []DiskStatus{}}
+	open := 0
+	for i := range clone.Disks {
+		disk := &clone.Disks[i]
+		if disk.Mapping != nil {
+			open++
+		}
+		one := disk.status()
+		backup, err := m.newestBackup(clone, disk)
+		if err != nil {
+			return Status{}, err
+		}
+		if backup != nil {
+			one.Backup = &BackupStatus{File: backup.File, Made: backup.Made, There: backup.There}
+		}
+		s.Disks = append(s.Disks, one)
+	}
+	switch {
+	case clone.State.Active():
+		s.Access = "running"
+	case open == 0:
+		s.Access = "locked"
+	case open < len(clone.Disks):
+		s.Access = "partly unlocked"
+	default:
+		s.Access = "unlocked"
+	}
+	var err error
+	s.Original, err = m.original(clone, domains)
+	return s, err
+}
+
+func (d *Disk) status() DiskStatus {
+	s := DiskStatus{
+		Target: d.Target, Volume: d.Volume(), LUKS: d.LUKS, Device: d.Device(), Open: d.Open(), KeySlots: []SlotStatus{}, Problem: d.Problem,
+		Discard: DiscardStatus{VM: d.Discard == "unmap"},
+	}
+	if d.Renamed() {
+		s.RecordedVolume = d.VG + "/" + d.OriginDisk.LV
+	}
+	if d.Mapping != nil && d.Mapping.Name != d.Mapper {
+		s.OpenAs = d.Mapping.Name
+	}
+	if h := d.Header; h != nil {
+		s.Type, s.Cipher, s.KeySize = string(h.Type), h.Cipher, h.KeySize
+		for _, slot := range h.Keyslots {
+			s.KeySlots = append(s.KeySlots, SlotStatus{Slot: slot.ID, PBKDF: slot.PBKDF})
+		}
+	}
+	s.Discard.Crypt = d.passesDiscards()
+	return s
+}
+
+// passesDiscards says whether dm-crypt does: as the disk is open, or else as it
+// would be opened.
+func (d *Disk) passesDiscards() bool {
+	if d.Mapping != nil {
+		return d.Mapping.Discards
+	}
+	return d.Header != nil && slices.Contains(d.Header.Flags, "allow-discards") || d.Header != nil && d.openOptions().AllowDiscards
+}
+
+// original says what became of the original.
+func (m *Manager) original(clone *Clone, domains []hypervisor.Domain) (Original, error) {
+	o := Original{Name: clone.Origin.Name, UUID: clone.Origin.UUID, State: "gone", Disks: []string{}}
+	for _, disk := range clone.Disks {
+		if disk.Source == "" {
+			continue
+		}
+		there, err := m.Devices.Exists(disk.Source)
+		if err != nil {
+			return o, err
+		}
+		if there {
+			o.Disks = append(o.Disks, disk.Source)
+			o.State = "undefined"
+		}
+	}
+	for _, domain := range domains {
+		if !strings.EqualFold(domain.UUID, clone.Origin.UUID) {
+			continue
+		}
+		o.Name, o.State = domain.Name, "there"
+		if domain.State.Active() {
+			o.State = "running"
+		}
+	}
+	return o, nil
+}
+
