@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"strings"
@@ -152,6 +153,24 @@ func TestACloneWithoutOurMetadataIsNotUndefined(t *testing.T) {
 	}
 	if now := w.look()["domain imap-luks"]; now != theirs {
 		t.Errorf("it is %q", now)
+	}
+}
+
+// What was cloned from our clone bears its metadata, and is another's.
+func TestACloneOfOurCloneIsNotUndefined(t *testing.T) {
+	w, _, plan := moved(t, options())
+	xml, err := w.virt.XML(w.context(), plan.Clone.UUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.virt.remove(t, "imap-luks")
+	w.virt.add(t, bytes.ReplaceAll(xml, []byte("<uuid>"+plan.Clone.UUID), []byte("<uuid>"+twinUUID)))
+	theirs := w.look()["domain imap-luks"]
+	if err := w.rollback(plan.Job, true); err != nil {
+		t.Fatal(err)
+	}
+	if now := w.look()["domain imap-luks"]; now != theirs || !strings.Contains(now, twinUUID) {
+		t.Errorf("it was %q and is %q", theirs, now)
 	}
 }
 

@@ -3,7 +3,6 @@ package migrate
 import (
 	"fmt"
 	"io"
-	"maps"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -165,5 +164,3 @@ func set(all ...Code) map[Code]bool {
 	}
 	return wanted
 }
-
-func same(a, b map[Code]bool) bool { return maps.Equal(a, b) }

@@ -52,6 +52,9 @@ func TestWhatStandsInTheWayIsNeverReplaced(t *testing.T) {
 		"a volume of our name": {CreateVolume, func(w *world, plan *Plan) {
 			_, _ = w.lvm.Create(w.context(), lvm.Spec{VG: "vg0", Name: plan.Disks[1].Volume.Name, Size: mib})
 		}},
+		"a volume of our name and size": {CreateVolume, func(w *world, plan *Plan) {
+			_, _ = w.lvm.Create(w.context(), lvmSpec("vg0", plan.Disks[1].Volume.Name, plan.Disks[1].Volume.Size, "vmmigrate.job=another"))
+		}},
 		"our volume with another size": {CreateVolume, func(w *world, plan *Plan) {
 			_, _ = w.lvm.Create(w.context(), lvm.Spec{VG: "vg0", Name: plan.Disks[1].Volume.Name, Size: mib, Tags: []string{plan.Tag()}})
 		}},
@@ -186,6 +189,24 @@ func TestAVolumeThatWasRemovedIsMadeFormattedCopiedAndVerifiedAnew(t *testing.T)
 		if err != nil || !strings.Contains(string(backup), plan.Disks[0].LUKSUUID) {
 			t.Errorf("%s: the header backup is %q, %v", stop, backup, err)
 		}
+	}
+}
+
+// Without its record a copy is done anew, and then it is verified anew.
+func TestACopyWhoseRecordIsGoneIsVerifiedAnew(t *testing.T) {
+	for _, stop := range []StepName{Copy, Verify, Firmware} {
+		w := newWorld(t)
+		before := w.look()
+		plan := w.planned()
+		_, err := w.run(plan, stop)
+		w.wantStopped(err, stop, Kept, string(stop))
+		if err := os.Remove(filepath.Join(w.state, "jobs", plan.Job, "vda.chunks")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.resume(plan.Job); err != nil {
+			t.Fatal(err)
+		}
+		w.wantMoved(before, plan, string(stop))
 	}
 }
 
