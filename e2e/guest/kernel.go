@@ -41,8 +41,11 @@ func findKernel(ctx context.Context, cache string) (kernel, error) {
 		return kernel{}, err
 	}
 	debs, err := filepath.Glob(filepath.Join(work, "*.deb"))
-	if err != nil || len(debs) != 1 {
-		return kernel{}, fmt.Errorf("apt-get download %s left %d packages: %w", pkg, len(debs), err)
+	if err != nil {
+		return kernel{}, err
+	}
+	if len(debs) != 1 {
+		return kernel{}, fmt.Errorf("apt-get download %s left %d packages", pkg, len(debs))
 	}
 	if _, err := output(ctx, work, "dpkg-deb", "-x", debs[0], "root"); err != nil {
 		return kernel{}, err
@@ -56,8 +59,11 @@ func findKernel(ctx context.Context, cache string) (kernel, error) {
 
 func kernelIn(dir string) (kernel, error) {
 	found, err := filepath.Glob(filepath.Join(dir, "lib/modules/*"))
-	if err != nil || len(found) != 1 {
-		return kernel{}, fmt.Errorf("%s holds %d kernels, not one: %v", dir, len(found), err)
+	if err != nil {
+		return kernel{}, err
+	}
+	if len(found) != 1 {
+		return kernel{}, fmt.Errorf("%s holds %d kernels, not one", dir, len(found))
 	}
 	version := filepath.Base(found[0])
 	return kernel{version: version, image: filepath.Join(dir, "boot/vmlinuz-"+version), modules: found[0]}, nil

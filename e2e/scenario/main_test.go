@@ -20,9 +20,11 @@ func TestMain(m *testing.M) {
 }
 
 // set sets a stage for a test and takes it down after it. Of a test that
-// failed, the host's console is shown.
+// failed, the host's console is shown. Such tests run side by side, for each
+// has a host of its own, and a host one CPU.
 func set(t *testing.T, options Options) *Stage {
 	t.Helper()
+	t.Parallel()
 	options.Log = t.Output()
 	s, err := Set(t.Context(), options)
 	if err != nil {
