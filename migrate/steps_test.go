@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -181,10 +182,14 @@ func TestAVolumeThatWasRemovedIsMadeFormattedCopiedAndVerifiedAnew(t *testing.T)
 				t.Fatal(err)
 			}
 		}
+		w.disarm()
 		if _, err := w.resume(plan.Job); err != nil {
 			t.Fatalf("%s: %v", stop, err)
 		}
 		w.wantMoved(before, plan, string(stop))
+		if !slices.Contains(w.names, "act: header backup") {
+			t.Errorf("%s: the backup is of the old header", stop)
+		}
 		backup, err := os.ReadFile(filepath.Join(w.state, "jobs", plan.Job, "vda.luks-header"))
 		if err != nil || !strings.Contains(string(backup), plan.Disks[0].LUKSUUID) {
 			t.Errorf("%s: the header backup is %q, %v", stop, backup, err)
