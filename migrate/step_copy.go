@@ -91,6 +91,9 @@ func (j *Job) chunks(disk *DiskPlan) (*blockcopy.Chunks, error) {
 	default:
 		_ = chunks.Close()
 	}
+	if err := dropChunks(j, disk); err != nil {
+		return nil, err
+	}
 	return blockcopy.CreateChunks(path, disk.Payload, disk.LUKSUUID)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/vmmigrate/vmmigrate/luks"
@@ -60,11 +61,7 @@ func (f format) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
 	}
 	options := job.Plan.Options.LUKS
 	job.say(Format, disk, "%s, %s, %d-bit key", options.Type, options.Cipher, options.KeySize)
-	_, err = job.Encryption.Format(ctx, luks.FormatSpec{
-		Device: disk.Volume.Path, UUID: disk.LUKSUUID, Type: options.Type, Cipher: options.Cipher, KeySize: options.KeySize,
-		Hash: options.Hash, SectorSize: int64(options.Sector), PBKDF: options.PBKDF, PBKDFMemory: options.PBKDFMemory,
-		PBKDFForceIterations: options.PBKDFIterations, IterTime: options.IterTime, Offset: disk.Offset,
-	}, key)
+	_, err = job.Encryption.Format(ctx, job.Plan.formatSpec(disk), key)
 	return err
 }
 
@@ -73,8 +70,20 @@ func (format) Undo(context.Context, *Job, *DiskPlan) error { return nil }
 
 // dropChunks forgets which chunks were copied.
 func dropChunks(job *Job, disk *DiskPlan) error {
-	if err := os.Remove(job.chunksPath(disk)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	// A kill in the making of a record leaves it under a name of its own, ".",
+	// the record's and some digits: see blockcopy.CreateChunks.
+	entries, err := os.ReadDir(job.Dir)
+	if err != nil {
 		return fmt.Errorf("forget what was copied: %w", err)
+	}
+	record := filepath.Base(job.chunksPath(disk))
+	for _, entry := range entries {
+		if entry.Name() != record && !strings.HasPrefix(entry.Name(), "."+record) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(job.Dir, entry.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("forget what was copied: %w", err)
+		}
 	}
 	return nil
 }

@@ -105,17 +105,22 @@ func (s Store) NewID(cloneUUID string) string {
 	return s.Now().UTC().Format("20060102-150405") + "-" + cloneUUID[:4]
 }
 
-// prepare makes the folders of the store.
+// prepare makes the folders of the store, and removes what killed processes left
+// in them.
 func (s Store) prepare() error {
 	for _, dir := range []string{s.Dir, s.jobs(), s.locks()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return &journal.WriteError{Path: dir, Err: err}
 		}
 	}
-	return journal.Sweep(s.jobs(), func(id string) bool {
+	err := journal.Sweep(s.jobs(), func(id string) bool {
 		_, held := journal.Held(s.lockPath("job " + id))
 		return held
 	})
+	if err != nil {
+		return err
+	}
+	return journal.SweepLocks(s.locks())
 }
 
 // tidy takes away the folders that prepare made, if nothing is in them. While

@@ -121,3 +121,29 @@ func readPID(file *os.File) int {
 	}
 	return pid
 }
+
+// SweepLocks removes the lock files in dir that no process holds: what a kill
+// left of processes that can no longer remove them.
+func SweepLocks(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("list the locks: %w", err)
+	}
+	for _, entry := range entries {
+		path := filepath.Join(dir, entry.Name())
+		file, err := os.Open(path)
+		if err != nil {
+			continue // its holder has just removed it
+		}
+		// As in Release, it goes while we hold it, so that whoever opened it
+		// meanwhile begins again.
+		if unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil && samefile(file, path) {
+			err = os.Remove(path)
+		}
+		_ = file.Close()
+		if err != nil {
+			return &WriteError{Path: path, Err: err}
+		}
+	}
+	return nil
+}

@@ -52,3 +52,27 @@ func TestALockInAMissingFolderIsAWriteError(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestASweepRemovesTheLocksOfKilledProcessesAndNoOthers(t *testing.T) {
+	dir := t.TempDir()
+	left, live := filepath.Join(dir, "left"), filepath.Join(dir, "live")
+	if err := os.WriteFile(left, []byte("4711\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	held, err := Acquire(live, "it")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := SweepLocks(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Errorf("the lock that nobody holds is still there: %v", err)
+	}
+	if _, taken := Held(live); !taken {
+		t.Error("the lock that was held is gone")
+	}
+	if err := held.Release(); err != nil {
+		t.Error(err)
+	}
+}
