@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -38,7 +35,7 @@ func (c *Client) Create(ctx context.Context, spec Spec) (LV, error) {
 	if err := errors.Join(ValidVGName(spec.VG), ValidName(spec.VG, spec.Name)); err != nil {
 		return LV{}, err
 	}
-	group, err := c.VG(ctx, spec.VG)
+	group, shared, err := c.group(ctx, spec.VG)
 	if err != nil {
 		return LV{}, err
 	}
@@ -48,6 +45,15 @@ func (c *Client) Create(ctx context.Context, spec Spec) (LV, error) {
 	create, err := CreateCommand(spec, group.ExtentSize)
 	if err != nil {
 		return LV{}, err
+	}
+	if shared {
+		// lvcreate knows groups by name alone; it is shown this one's
+		// disks, so that there is no other of the name.
+		var disks []string
+		for _, disk := range group.PVs {
+			disks = append(disks, disk.Name)
+		}
+		create.Args = append([]string{"--devices=" + strings.Join(disks, ",")}, create.Args...)
 	}
 	if _, err := c.run.Run(ctx, create); err != nil {
 		if full := noSpace(err, group, spec.Size); full != nil {
@@ -129,9 +135,9 @@ func (c *Client) Remove(ctx context.Context, vg, name, tag string) error {
 	if tag == "" || !volume.HasTag(tag) {
 		return &NotOursError{VG: vg, Name: name, Tag: tag, Tags: volume.Tags}
 	}
-	// Selected by UUID, too: should another volume have taken the name since
-	// we looked, it stays.
-	_, err = c.run.Run(ctx, command.Cmd{Name: "lvremove", Args: []string{"--yes", "--select", "lv_uuid=" + volume.UUID, "--", vg + "/" + name}})
+	// By UUID and not by name: should another volume have taken the name
+	// since we looked, it stays.
+	_, err = c.run.Run(ctx, command.Cmd{Name: "lvremove", Args: []string{"--yes", "--select", "lv_uuid=" + volume.UUID}})
 	if err = recognise(err, vg, name); isMissing(err) {
 		return nil
 	}
@@ -177,25 +183,4 @@ func (c *Client) Deactivate(ctx context.Context, device string) ([]string, error
 		done = append(done, group.Name)
 	}
 	return done, nil
-}
-
-// activeOn says whether an active volume of the group stands directly on
-// device: whether one of the device's holders is a device-mapper device whose
-// UUID is "LVM-", the group's and the volume's (lvm2, build_dm_uuid).
-func (c *Client) activeOn(device, vgUUID string) (bool, error) {
-	major, minor, ok := c.numbers(device)
-	if !ok {
-		return false, &NotFoundError{Kind: "block device", Name: device}
-	}
-	pattern := filepath.Join(c.sys, "dev/block", fmt.Sprintf("%d:%d", major, minor), "holders", "*", "dm/uuid")
-	files, err := filepath.Glob(pattern)
-	if err != nil {
-		return false, err
-	}
-	want := "LVM-" + strings.ReplaceAll(vgUUID, "-", "")
-	return slices.ContainsFunc(files, func(file string) bool {
-		// A holder that went away meanwhile holds nothing.
-		uuid, err := os.ReadFile(file)
-		return err == nil && strings.HasPrefix(string(uuid), want)
-	}), nil
 }

@@ -3,8 +3,7 @@ package lvm
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -42,44 +41,54 @@ func (c *Client) report(ctx context.Context, name, fields string, args ...string
 	return result.Stdout, err
 }
 
-// VGs are all volume groups.
+// VGs are all volume groups that the host's LVM sees, also those inside an
+// opened guest's disk; they are marked as Guest.
 func (c *Client) VGs(ctx context.Context) ([]VG, error) {
 	report, err := c.report(ctx, "vgs", vgFields)
 	if err != nil {
 		return nil, err
 	}
-	return parseVGs(report)
-}
-
-// VG is the volume group of that name. It returns a *NotFoundError when there
-// is none.
-func (c *Client) VG(ctx context.Context, name string) (VG, error) {
-	if ValidVGName(name) != nil {
-		return VG{}, &NotFoundError{Kind: "volume group", Name: name}
-	}
-	report, err := c.report(ctx, "vgs", vgFields, "--", name)
-	if err != nil {
-		return VG{}, recognise(err, name, "")
-	}
 	groups, err := parseVGs(report)
-	if err != nil {
-		return VG{}, err
+	for i := range groups {
+		groups[i].Guest = slices.ContainsFunc(groups[i].PVs, func(disk PV) bool { return c.nested(disk.major, disk.minor) })
 	}
-	if len(groups) > 1 {
-		return VG{}, fmt.Errorf("%d volume groups are called %q (UUIDs %s): rename one of them first", len(groups), name, uuids(groups))
-	}
-	if len(groups) == 0 {
-		return VG{}, &NotFoundError{Kind: "volume group", Name: name}
-	}
-	return groups[0], nil
+	return groups, err
 }
 
-func uuids(groups []VG) string {
-	var all []string
-	for _, group := range groups {
-		all = append(all, group.UUID)
+// VG is the volume group of that name. Of several it is this host's own, not
+// one inside a guest's disk. It returns a *NotFoundError when there is none,
+// and an *AmbiguousError when it can't tell them apart.
+func (c *Client) VG(ctx context.Context, name string) (VG, error) {
+	group, _, err := c.group(ctx, name)
+	return group, err
+}
+
+// group is VG, and whether the name alone would mean another group as well.
+// lvm2 does nothing by a name that two groups have ("Multiple VGs found with
+// the same name: skipping vg0"), so nothing here is asked for by name.
+func (c *Client) group(ctx context.Context, name string) (group VG, shared bool, err error) {
+	if ValidVGName(name) != nil {
+		return VG{}, false, &NotFoundError{Kind: "volume group", Name: name}
 	}
-	return strings.Join(all, ", ")
+	groups, err := c.VGs(ctx)
+	if err != nil {
+		return VG{}, false, err
+	}
+	groups = slices.DeleteFunc(groups, func(g VG) bool { return g.Name != name })
+	own := slices.DeleteFunc(slices.Clone(groups), func(g VG) bool { return g.Guest })
+	switch {
+	case len(groups) == 0:
+		return VG{}, false, &NotFoundError{Kind: "volume group", Name: name}
+	case len(groups) == 1:
+		return groups[0], false, nil
+	case len(own) == 1:
+		return own[0], true, nil
+	}
+	ambiguous := &AmbiguousError{Name: name}
+	for _, g := range groups {
+		ambiguous.UUIDs = append(ambiguous.UUIDs, g.UUID)
+	}
+	return VG{}, true, ambiguous
 }
 
 // LVs are all logical volumes, without those that are parts of others.
@@ -91,23 +100,25 @@ func (c *Client) LVs(ctx context.Context) ([]LV, error) {
 	return parseLVs(report)
 }
 
-// LV is the logical volume vg/name. It returns a *NotFoundError when there is
-// none, or no such group.
+// LV is the logical volume vg/name, of this host's own group where one inside
+// a guest's disk has the name too. It returns a *NotFoundError when there is
+// none, or no such group, and an *AmbiguousError when it can't tell.
 func (c *Client) LV(ctx context.Context, vg, name string) (LV, error) {
 	missing := &NotFoundError{Kind: "logical volume", Name: vg + "/" + name}
 	if ValidVGName(vg) != nil || invalid(name) != "" {
 		return LV{}, missing
 	}
-	report, err := c.report(ctx, "lvs", lvFields, "--", vg+"/"+name)
-	if err != nil {
-		return LV{}, recognise(err, vg, name)
-	}
-	volumes, err := parseLVs(report)
+	volumes, err := c.LVs(ctx)
 	if err != nil {
 		return LV{}, err
 	}
+	volumes = slices.DeleteFunc(volumes, func(v LV) bool { return v.VG != vg || v.Name != name })
 	if len(volumes) > 1 {
-		return LV{}, fmt.Errorf("%d logical volumes are called %q: there is more than one volume group %q", len(volumes), vg+"/"+name, vg)
+		group, _, err := c.group(ctx, vg)
+		if err != nil {
+			return LV{}, err
+		}
+		volumes = slices.DeleteFunc(volumes, func(v LV) bool { return v.VGUUID != group.UUID })
 	}
 	if len(volumes) == 0 {
 		return LV{}, missing

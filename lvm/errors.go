@@ -77,6 +77,18 @@ func (e *InUseError) Error() string {
 	return fmt.Sprintf("logical volume %q is in use", e.VG+"/"+e.Name)
 }
 
+// AmbiguousError says that several volume groups have one name, and that none
+// of them is known to be this host's own.
+type AmbiguousError struct {
+	Name string
+	// UUIDs are the groups'.
+	UUIDs []string
+}
+
+func (e *AmbiguousError) Error() string {
+	return fmt.Sprintf("%d volume groups are called %q (UUIDs %s)", len(e.UUIDs), e.Name, strings.Join(e.UUIDs, ", "))
+}
+
 // NameError says that lvm2 would not take a name.
 type NameError struct {
 	Name, Reason string

@@ -174,44 +174,74 @@ func TestARealOpenVolumeIsNotRemoved(t *testing.T) {
 	}
 }
 
-func TestARealGuestsGroupIsTakenDownAndOneOfTheSameNameIsNot(t *testing.T) {
+func TestARealGuestsGroupIsTakenDownAndTheHostsOfTheSameNameStaysAndIsMeant(t *testing.T) {
 	client := lvm.New(command.Local{})
 	both := realDisks(t)
-	group(t, "con-vg", "4m", both[0])
-	sh(t, "lvcreate", "--yes", "--name", "hosts", "--size", "8m", "con-vg")
-	sh(t, "lvcreate", "--yes", "--name", "disk", "--size", "64m", "con-vg")
 
-	// A plain device-mapper device is as good a payload as a crypt one: the
+	// A guest's disk on a logical volume of another group of the host. A
+	// plain device-mapper device is as good a payload as a crypt one: the
 	// host's LVM looks into it.
-	sh(t, "dmsetup", "create", "con_payload", "--table", "0 131072 linear "+both[1]+" 2048")
+	group(t, "con-plain", "4m", both[1])
+	sh(t, "lvcreate", "--yes", "--name", "disk", "--size", "64m", "con-plain")
+	open := func() { sh(t, "dmsetup", "create", "con_payload", "--table", "0 131072 linear /dev/con-plain/disk 0") }
+	open()
+	sh(t, "vgcreate", "--yes", "-ff", "con-vg", "/dev/mapper/con_payload")
+	sh(t, "lvcreate", "--yes", "--name", "root", "--size", "8m", "con-vg")
+	sh(t, "lvcreate", "--yes", "--name", "both", "--size", "8m", "con-vg")
+	sh(t, "vgchange", "--activate", "n", "con-vg")
+	sh(t, "dmsetup", "remove", "--retry", "con_payload")
+
+	// Nobody has the guest's open when the host's group gets its name.
+	group(t, "con-vg", "4m", both[0])
 	t.Cleanup(func() { sh(t, "dmsetup", "remove", "--retry", "con_payload") })
-	sh(t, "vgcreate", "--yes", "-ff", "con-guest", "/dev/mapper/con_payload")
-	sh(t, "lvcreate", "--yes", "--name", "root", "--size", "8m", "con-guest")
-	sh(t, "vgrename", "con-guest", "con-other")
+	sh(t, "lvcreate", "--yes", "--name", "both", "--size", "12m", "--addtag", "x", "con-vg")
+	host, err := client.VG(t.Context(), "con-vg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	open()
+	sh(t, "udevadm", "settle")
 
 	on, err := client.On(t.Context(), "/dev/mapper/con_payload")
-	if err != nil || len(on) != 1 || on[0].Name != "con-other" {
+	if err != nil || len(on) != 1 || on[0].Name != "con-vg" || on[0].UUID == host.UUID {
 		t.Fatalf("on it: %+v, %v", on, err)
 	}
-	done, err := client.Deactivate(t.Context(), "/dev/mapper/con_payload")
-	if err != nil || !slices.Equal(done, []string{"con-other"}) {
-		t.Errorf("deactivated %q, %v", done, err)
+	// udev may have activated it by now; what has a name of its own can be.
+	sh(t, "sh", "-c", "vgchange --activate y --select vg_uuid="+on[0].UUID+" || :")
+	if now, err := client.VG(t.Context(), "con-vg"); err != nil || now.UUID != host.UUID {
+		t.Errorf("the host's group is %+v, %v", now, err)
 	}
-	if done, err := client.Deactivate(t.Context(), "/dev/mapper/con_payload"); err != nil || len(done) != 0 {
-		t.Errorf("deactivated again %q, %v", done, err)
+	if volume, err := client.LV(t.Context(), "con-vg", "both"); err != nil || volume.Size != 12<<20 {
+		t.Errorf("the host's volume is %+v, %v", volume, err)
+	}
+	made, err := client.Create(t.Context(), lvm.Spec{VG: "con-vg", Name: "made", Size: 8 << 20, Tags: []string{"x"}})
+	if err != nil || made.VGUUID != host.UUID {
+		t.Errorf("made %+v, %v", made, err)
+	}
+	for _, name := range []string{"made", "both"} {
+		if err := client.Remove(t.Context(), "con-vg", name, "x"); err != nil {
+			t.Error(err)
+		}
+	}
+	sh(t, "lvcreate", "--yes", "--devices", both[0], "--name", "kept", "--size", "8m", "con-vg")
+
+	for _, want := range [][]string{{"con-vg"}, nil} {
+		done, err := client.Deactivate(t.Context(), "/dev/mapper/con_payload")
+		if err != nil || !slices.Equal(done, want) {
+			t.Errorf("deactivated %q, %v; want %q", done, err, want)
+		}
 	}
 	volumes, err := client.LVs(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, v := range volumes {
-		if v.Active != (v.VG == "con-vg") {
-			t.Errorf("%s/%s: active %v", v.VG, v.Name, v.Active)
+		if v.Active != (v.VGUUID != on[0].UUID) {
+			t.Errorf("%s/%s of %s: active %v", v.VG, v.Name, v.VGUUID, v.Active)
 		}
 	}
-	sh(t, "vgremove", "--yes", "-ff", "con-other")
-	for _, path := range []string{"/dev/con-vg/hosts", "/dev/mapper/con--vg-hosts", strings.TrimSpace(sh(t, "readlink", "-f", "/dev/con-vg/hosts"))} {
-		if v, err := client.LVByPath(t.Context(), path); err != nil || v.Name != "hosts" {
+	for _, path := range []string{"/dev/con-vg/kept", "/dev/mapper/con--vg-kept", strings.TrimSpace(sh(t, "readlink", "-f", "/dev/con-vg/kept"))} {
+		if v, err := client.LVByPath(t.Context(), path); err != nil || v.Name != "kept" {
 			t.Errorf("by %s: %+v, %v", path, v, err)
 		}
 	}

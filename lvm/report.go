@@ -22,6 +22,9 @@ type VG struct {
 	// Exported, Partial (a disk is missing), Clustered (or shared by a lock
 	// manager) and ReadOnly groups take no new volume; see Unfit.
 	Exported, Partial, Clustered, ReadOnly bool
+	// Guest is whether the group lies on a logical volume, through a
+	// mapping: it is inside a guest's disk and none of this host's.
+	Guest bool
 	// PVs are its disks.
 	PVs []PV
 }
@@ -29,6 +32,8 @@ type VG struct {
 // Unfit is why no volume can be made in the group, or "" when one can.
 func (v VG) Unfit() string {
 	switch {
+	case v.Guest:
+		return "it lies inside a guest's disk"
 	case v.Exported:
 		return "it is exported (vgimport brings it back)"
 	case v.Partial:
@@ -50,11 +55,14 @@ type PV struct {
 	Allocatable       bool
 	Missing           bool
 	extents, allotted int64
+	major, minor      int
 }
 
 // LV is a logical volume.
 type LV struct {
 	VG, Name, UUID string
+	// VGUUID is its group's, since two groups may have one name.
+	VGUUID string
 	// Path is /dev/VG/LV, and DMPath the same device as /dev/mapper/VG-LV
 	// with the names' own dashes doubled. A thin pool has no Path.
 	Path, DMPath string
@@ -82,8 +90,8 @@ func (l LV) HasTag(tag string) bool { return slices.Contains(l.Tags, tag) }
 // vgFields, lvFields and pvFields are the columns we ask for.
 const (
 	vgFields = "vg_name,vg_uuid,vg_size,vg_free,vg_extent_size,vg_free_count,vg_extent_count,pv_count,vg_exported,vg_partial,vg_clustered,vg_shared,vg_permissions," +
-		"pv_name,pv_size,pv_free,pv_pe_count,pv_pe_alloc_count,pv_allocatable,pv_missing"
-	lvFields = "vg_name,lv_name,lv_uuid,lv_path,lv_dm_path,lv_size,segtype,lv_tags,lv_active,lv_device_open,lv_attr,lv_permissions,pool_lv,origin," +
+		"pv_name,pv_size,pv_free,pv_pe_count,pv_pe_alloc_count,pv_allocatable,pv_missing,pv_major,pv_minor"
+	lvFields = "vg_name,vg_uuid,lv_name,lv_uuid,lv_path,lv_dm_path,lv_size,segtype,lv_tags,lv_active,lv_device_open,lv_attr,lv_permissions,pool_lv,origin," +
 		"data_percent,metadata_percent,lv_kernel_major,lv_kernel_minor"
 	pvFields = "pv_name,vg_name,vg_uuid,pv_major,pv_minor"
 )
@@ -196,7 +204,7 @@ func parseVGs(report []byte) ([]VG, error) {
 		disk := PV{
 			Name: r.text("pv_name"), Size: r.number("pv_size"), Free: r.number("pv_free"),
 			extents: r.number("pv_pe_count"), allotted: r.number("pv_pe_alloc_count"),
-			Allocatable: r.flag("pv_allocatable"), Missing: r.flag("pv_missing"),
+			Allocatable: r.flag("pv_allocatable"), Missing: r.flag("pv_missing"), major: r.device("pv_major"), minor: r.device("pv_minor"),
 		}
 		if r.err != nil {
 			return nil, r.err
@@ -223,7 +231,7 @@ func parseLVs(report []byte) ([]LV, error) {
 	for _, one := range all {
 		r := reader{row: one}
 		volume := LV{
-			VG: r.text("vg_name"), Name: r.text("lv_name"), UUID: r.text("lv_uuid"), Path: r.text("lv_path"), DMPath: r.text("lv_dm_path"),
+			VG: r.text("vg_name"), VGUUID: r.text("vg_uuid"), Name: r.text("lv_name"), UUID: r.text("lv_uuid"), Path: r.text("lv_path"), DMPath: r.text("lv_dm_path"),
 			Size: r.number("lv_size"), Type: r.text("segtype"), Active: r.text("lv_active") == "active", Open: r.flag("lv_device_open"),
 			Attr: r.text("lv_attr"), ReadOnly: strings.HasPrefix(r.text("lv_permissions"), "read-only"), Pool: r.text("pool_lv"), Origin: r.text("origin"),
 			DataPercent: r.percent("data_percent"), MetadataPercent: r.percent("metadata_percent"),
