@@ -86,7 +86,7 @@ func (f *Fake) add(group *lvm.VG, spec lvm.Spec, extents int64) {
 	dashed := func(name string) string { return strings.ReplaceAll(name, "-", "--") }
 	f.serial++
 	v := &volume{taken: map[string]int64{}, LV: lvm.LV{
-		VG: spec.VG, Name: spec.Name, UUID: f.uuid(), Size: spec.Size, Type: string(cmp.Or(spec.Type, lvm.Linear)),
+		VG: spec.VG, VGUUID: group.UUID, Name: spec.Name, UUID: f.uuid(), Size: spec.Size, Type: string(cmp.Or(spec.Type, lvm.Linear)),
 		Path: "/dev/" + spec.VG + "/" + spec.Name, DMPath: "/dev/mapper/" + dashed(spec.VG) + "-" + dashed(spec.Name),
 		Tags: slices.Clone(spec.Tags), Active: true, Attr: "-wi-a-----", Pool: spec.ThinPool, Major: 254, Minor: f.serial,
 	}}
