@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -225,6 +227,27 @@ func TestVerifyFindsAnyByteThatDiffers(t *testing.T) {
 		}
 		if m.Chunk != lowest || m.Offset != lowest*s.job.ChunkSize || m.Length != s.job.Done.length(lowest) || m.Name != "target" || m.Want == m.Got {
 			t.Fatalf("chunk %d differs, but: %v", lowest, err)
+		}
+	})
+}
+
+func TestTheLowestChunkThatDiffersIsToldEvenIfItIsReadLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source, target, job := small()
+		if _, err := Copy(t.Context(), job); err != nil {
+			t.Fatal(err)
+		}
+		for _, chunk := range []int{3, 4, 5} {
+			target.data[chunk*512] ^= 1
+		}
+		target.readFails = func(offset, _ int64) error {
+			time.Sleep(time.Hour - time.Duration(offset)*time.Second/512)
+			return nil
+		}
+		_, err := Verify(t.Context(), VerifyJob{Payload: target, Source: source, ChunkSize: 512, Workers: 8})
+		var m *MismatchError
+		if !errors.As(err, &m) || m.Chunk != 3 {
+			t.Fatalf("want chunk 3 to differ, got %v", err)
 		}
 	})
 }
