@@ -210,7 +210,7 @@ func (m *model) cloneUndefined() {
 }
 
 func (m *model) cloneWritten() {
-	if !m.clone() {
+	if !m.clone() || m.foreign["mapping cr_imap_vda"] != "" {
 		return
 	}
 	for _, mapper := range []string{"cr_imap_vda", "cr_imap_vdb"} {
