@@ -60,7 +60,9 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("VMMIGRATE_STATE_DIR", filepath.Join(env.WorkDir, "state"))
-			return nil
+			scripts, err := filepath.Abs("../../packaging/completion")
+			env.Setenv("SCRIPTS", scripts)
+			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "libvirt": fakeLibvirt, "zeros": zeros, "job": makeJob, "cell": cell,

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/vmmigrate/vmmigrate/hypervisor"
+	"github.com/vmmigrate/vmmigrate/internal/command"
+	"github.com/vmmigrate/vmmigrate/lvm"
+	"github.com/vmmigrate/vmmigrate/migrate"
+)
+
+// candidates are what could stand at a spot, sorted where they are names.
+func (s *session) candidates(ctx context.Context, c *cli.Context, w spot) []string {
+	switch {
+	case w.value != nil:
+		return s.values(ctx, c, w)
+	case !w.plain && strings.HasPrefix(w.partial, "-"):
+		return w.flags()
+	case w.command == nil || len(w.command.Subcommands) > 0:
+		return w.commands()
+	case strings.Contains(w.command.ArgsUsage, "JOB"):
+		return s.jobNames(w)
+	case strings.Contains(w.command.ArgsUsage, "NAME"):
+		return s.domainNames(ctx, c, w)
+	}
+	return nil
+}
+
+// fixedValues are those of the flags that take a few words only.
+func fixedValues(flag string) []string {
+	switch flag {
+	case flagOutput:
+		return []string{"text", "json"}
+	case flagLogLevel:
+		return []string{"debug", "info", "warn", "error"}
+	case flagConnect:
+		return []string{"qemu:///system", "qemu:///session"}
+	case "verify":
+		return []string{string(migrate.VerifyTarget), string(migrate.VerifyFull), string(migrate.VerifyNone)}
+	case "luks-type":
+		return []string{"luks2", "luks1"}
+	case "lvm-type":
+		return []string{"linear", "striped", "raid1", "raid10", "thin"}
+	case "pbkdf":
+		return []string{"argon2id", "argon2i", "pbkdf2"}
+	case "sector-size":
+		return []string{"512", "4096"}
+	case "stop-after":
+		return stepNames()
+	}
+	return nil
+}
+
+func (s *session) values(ctx context.Context, c *cli.Context, w spot) []string {
+	switch name := w.value.Names()[0]; name {
+	case "vm":
+		return slices.DeleteFunc(s.domainNames(ctx, c, w), func(vm string) bool { return slices.Contains(w.given["vm"], vm) })
+	case "vg":
+		return groupNames(ctx)
+	default:
+		return fixedValues(name)
+	}
+}
+
+// flags are those that could come, save what is there already and may not be
+// there twice.
+func (w spot) flags() []string {
+	var names []string
+	offer := func(flags []cli.Flag) {
+		for _, flag := range flags {
+			_, repeatable := flag.(*cli.StringSliceFlag)
+			if visible, ok := flag.(cli.VisibleFlag); ok && !visible.IsVisible() || !repeatable && w.given[flag.Names()[0]] != nil {
+				continue
+			}
+			names = append(names, flagNames([]cli.Flag{flag})...)
+		}
+	}
+	if w.command != nil {
+		offer(w.command.Flags)
+	}
+	offer(w.app.Flags)
+	offer([]cli.Flag{cli.HelpFlag})
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func (w spot) commands() []string {
+	commands := w.app.Commands
+	if w.command != nil {
+		commands = w.command.Subcommands
+	}
+	var names []string
+	for _, c := range commandsOf(commands) {
+		names = append(names, c.name)
+	}
+	if w.command == nil {
+		names = append(names, "help")
+	}
+	return names
+}
+
+// jobNames are all names of the jobs that the command could mean.
+func (s *session) jobNames(w spot) []string {
+	store := migrate.Store{Dir: s.stateDir}
+	if given := w.given[flagStateDir]; len(given) > 0 {
+		store.Dir = given[len(given)-1]
+	}
+	jobs, err := store.Jobs()
+	if err != nil {
+		return nil
+	}
+	if w.command.Name == "resume" {
+		jobs = slices.DeleteFunc(jobs, func(job migrate.JobInfo) bool { return !migrate.Unfinished(job) })
+	}
+	return sorted(jobNames(jobs))
+}
+
+func (s *session) domainNames(ctx context.Context, c *cli.Context, w spot) []string {
+	uri := c.String(flagConnect)
+	if given := w.given[flagConnect]; len(given) > 0 {
+		uri = given[len(given)-1]
+	}
+	conn, err := hypervisor.Dial(ctx, hypervisor.Options{URI: uri, Timeout: completeTime})
+	if err != nil {
+		return nil
+	}
+	defer conn.Close()
+	domains, err := conn.Domains(ctx)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, domain := range domains {
+		names = append(names, domain.Name)
+	}
+	return sorted(names)
+}
+
+func groupNames(ctx context.Context) []string {
+	groups, err := lvm.New(command.ReadOnly{Runner: command.Local{}}).VGs(ctx)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, group := range groups {
+		names = append(names, group.Name)
+	}
+	return sorted(names)
+}
+
+func sorted(names []string) []string {
+	slices.Sort(names)
+	return slices.Compact(names)
+}
