@@ -77,6 +77,9 @@ func (j *Job) forget(k stepKey) {
 		delete(j.done, stepKey{Copy, k.disk})
 		delete(j.done, stepKey{Verify, k.disk})
 		delete(j.done, stepKey{step: HeaderBackup})
+		delete(j.done, stepKey{step: RecoveryKey})
+	case RecoveryKey:
+		delete(j.done, stepKey{step: HeaderBackup})
 	case Copy:
 		delete(j.done, stepKey{Verify, k.disk})
 	case Preflight, Open, Verify, HeaderBackup, Firmware, Define, Close:
@@ -118,7 +121,11 @@ func (j *Job) chunksPath(disk *DiskPlan) string {
 
 // headerPath is where the backup of a disk's LUKS header is kept.
 func (j *Job) headerPath(disk *DiskPlan) string {
-	return filepath.Join(j.Dir, safeName(disk.Target)+".luks-header")
+	return headerFile(j.Dir, disk)
+}
+
+func headerFile(jobDir string, disk *DiskPlan) string {
+	return filepath.Join(jobDir, safeName(disk.Target)+".luks-header")
 }
 
 // safeName keeps a disk's target, which comes from XML, from being a path.

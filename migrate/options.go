@@ -46,6 +46,8 @@ type Options struct {
 	AllowDiscards bool `json:"allow_discards,omitempty"`
 	// EncryptAgain moves disks too that are encrypted already.
 	EncryptAgain bool `json:"encrypt_again,omitempty"`
+	// RecoveryKey adds a generated second key to the new volumes.
+	RecoveryKey bool `json:"recovery_key,omitempty"`
 	// SkipDisks are the targets of disks to leave as they are.
 	SkipDisks []string `json:"skip_disks,omitempty"`
 	// Verify says how the copy is checked.

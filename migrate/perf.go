@@ -47,10 +47,7 @@ func (j *Job) openOptions(disk *DiskPlan) (luks.OpenOptions, error) {
 	if _, err := j.noted(Open, disk, &perf); err != nil {
 		return luks.OpenOptions{}, err
 	}
-	return luks.OpenOptions{
-		AllowDiscards:   j.Plan.Options.AllowDiscards,
-		NoReadWorkqueue: perf.NoReadWorkqueue, NoWriteWorkqueue: perf.NoWriteWorkqueue, SameCPUCrypt: perf.SameCPUCrypt,
-	}, nil
+	return j.Plan.openOptions(perf), nil
 }
 
 // wantsProbe says whether to measure: not where flags were chosen, and never

@@ -89,6 +89,19 @@ type Keyring interface {
 	Key(ctx context.Context, vm string) (luks.Key, error)
 }
 
+// KeySlots is what a recovery key needs of LUKS; *luks.Client is the real one.
+type KeySlots interface {
+	// AddKey returns a *luks.SlotError where the slot is taken.
+	AddKey(ctx context.Context, device string, key, added luks.Key, options luks.AddKeyOptions) error
+	KillSlot(ctx context.Context, device string, key luks.Key, slot int) error
+}
+
+// Recovery is given the recovery key of a VM's volumes, once, and returns when
+// the user has it for certain. It must not keep the key: that is wiped then.
+type Recovery interface {
+	Deliver(ctx context.Context, vm string, key luks.Key) error
+}
+
 // Env is the world as the pipeline sees it.
 type Env struct {
 	Volumes    Volumes
@@ -97,8 +110,11 @@ type Env struct {
 	Devices    Devices
 	Copier     Copier
 	Keyring    Keyring
-	Reporter   Reporter
-	Store      Store
+	// KeySlots and Recovery are only needed where a plan has a recovery key.
+	KeySlots KeySlots
+	Recovery Recovery
+	Reporter Reporter
+	Store    Store
 	// Random is where UUIDs and MAC addresses come from.
 	Random io.Reader
 	// Now is the clock.

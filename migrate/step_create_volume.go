@@ -49,10 +49,7 @@ func (c createVolume) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
 	if standing == Partial {
 		return job.Volumes.Activate(ctx, disk.Volume.VG, disk.Volume.Name)
 	}
-	lv, err := job.Volumes.Create(ctx, lvm.Spec{
-		VG: disk.Volume.VG, Name: disk.Volume.Name, Size: disk.Volume.Size,
-		Type: lvm.Type(disk.Volume.Type), ThinPool: disk.Volume.Pool, Tags: []string{job.Plan.Tag()},
-	})
+	lv, err := job.Volumes.Create(ctx, job.Plan.volumeSpec(disk))
 	if err != nil {
 		return err
 	}

@@ -61,11 +61,7 @@ func (f format) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
 	}
 	options := job.Plan.Options.LUKS
 	job.say(Format, disk, "%s, %s, %d-bit key", options.Type, options.Cipher, options.KeySize)
-	_, err = job.Encryption.Format(ctx, luks.FormatSpec{
-		Device: disk.Volume.Path, UUID: disk.LUKSUUID, Type: options.Type, Cipher: options.Cipher, KeySize: options.KeySize,
-		Hash: options.Hash, SectorSize: int64(options.Sector), PBKDF: options.PBKDF, PBKDFMemory: options.PBKDFMemory,
-		PBKDFForceIterations: options.PBKDFIterations, IterTime: options.IterTime, Offset: disk.Offset,
-	}, key)
+	_, err = job.Encryption.Format(ctx, job.Plan.formatSpec(disk), key)
 	return err
 }
 

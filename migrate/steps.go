@@ -26,11 +26,15 @@ func moveSteps() []Step {
 }
 
 func vmSteps(options Options) []Step {
-	steps := []Step{
+	var steps []Step
+	if options.RecoveryKey {
+		steps = append(steps, recoveryKey{})
+	}
+	steps = append(steps,
 		headerBackup{},
 		firmware{},
 		define{},
-	}
+	)
 	if options.Close {
 		steps = append(steps, closeMappings{})
 	}
