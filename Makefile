@@ -47,8 +47,13 @@ demo: setup build
 shell-testhost: setup build
 	go run ./e2e/cmd/testhost shell
 
+# Loop devices as fast as memory, the same held to a disk's speed, and dm-crypt
+# in the test host; docs/PERFORMANCE.md tells how to read it.
 bench: setup build
-	go run ./bench
+	$(GO) build -o $(CACHE)/bin/bench ./bench
+	$(CACHE)/bin/bench
+	$(CACHE)/bin/bench -rate 500MB -memory=false
+	go run ./e2e/cmd/testhost run -- $(CACHE)/bin/bench -crypt -size 256MiB
 
 setup:
 	sh e2e/setup.sh

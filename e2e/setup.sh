@@ -10,11 +10,13 @@ host="user-mode-linux kmod udev iproute2 procps gcc libc6-dev lvm2 thin-provisio
 guest="busybox-static e2fsprogs fdisk grub-common grub-pc-bin genisoimage"
 # What libvirt's own domain files are unpacked and judged with.
 corpus="libxml2-utils xz-utils"
+# Who else copies disks, for make bench.
+peers="libnbd-bin"
 
 # shellcheck disable=SC2086 # one word a package
-there=" $(dpkg-query -W -f '${db:Status-Status}:${Package} ' $host $guest $corpus 2>/dev/null || true)"
+there=" $(dpkg-query -W -f '${db:Status-Status}:${Package} ' $host $guest $corpus $peers 2>/dev/null || true)"
 missing=
-for package in $host $guest $corpus; do
+for package in $host $guest $corpus $peers; do
 	case $there in
 	*" installed:$package "*) ;;
 	*) missing="$missing $package" ;;

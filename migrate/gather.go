@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -39,6 +40,8 @@ func (e *Env) Gather(ctx context.Context) (*Facts, error) {
 	if facts.VGs, err = e.Volumes.VGs(ctx); err != nil {
 		return nil, err
 	}
+	// What lies inside a guest's disk is no place for another guest's volumes.
+	facts.VGs = slices.DeleteFunc(facts.VGs, func(vg lvm.VG) bool { return vg.Guest })
 	if facts.LVs, err = e.Volumes.LVs(ctx); err != nil {
 		return nil, err
 	}
