@@ -65,6 +65,9 @@ func (s *session) run(c *cli.Context) error {
 	if err := checkFlags(c); err != nil {
 		return err
 	}
+	if err := s.needRoot(c); err != nil {
+		return err // before a key file says that it can't be read
+	}
 	keys, err := s.newKeyring(c, 2)
 	if err != nil {
 		return err

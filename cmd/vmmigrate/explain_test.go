@@ -72,7 +72,7 @@ func TestEveryTypedErrorIsInTheTable(t *testing.T) {
 	for _, c := range explained() {
 		mark(covered, c.err)
 	}
-	for _, dir := range []string{"migrate", "migrate/journal", "lvm", "luks", "domainxml", "hypervisor", "blockcopy", "internal/command", "cmd/vmmigrate"} {
+	for _, dir := range []string{"migrate", "migrate/journal", "lifecycle", "lvm", "luks", "domainxml", "hypervisor", "blockcopy", "internal/command", "cmd/vmmigrate"} {
 		for _, name := range errorTypes(t, filepath.Join("../..", dir)) {
 			if name = filepath.Base(dir) + "." + name; dir == "cmd/vmmigrate" {
 				name = "main" + strings.TrimPrefix(name, "vmmigrate")
@@ -90,7 +90,7 @@ func mark(covered map[string]bool, err error) {
 		return
 	}
 	covered[strings.TrimPrefix(reflect.TypeOf(err).String(), "*")] = true
-	switch wraps := err.(type) {
+	switch wraps := err.(type) { //nolint:errorlint // each layer is looked at, one by one
 	case interface{ Unwrap() error }:
 		mark(covered, wraps.Unwrap())
 	case interface{ Unwrap() []error }:

@@ -43,6 +43,8 @@ func outcomeRow(o migrate.Outcome) []string {
 	if copying > 0 {
 		rate = perSecond(float64(bytes) / copying)
 	}
-	return []string{o.Plan.VM, "migrated", humanize.IBytes(uint64(bytes)), seconds(time.Duration(o.Summary.Seconds * float64(time.Second))), rate,
-		o.Summary.Clone, virsh("start", o.Summary.Clone)}
+	return []string{
+		o.Plan.VM, "migrated", humanize.IBytes(uint64(bytes)), seconds(time.Duration(o.Summary.Seconds * float64(time.Second))), rate,
+		o.Summary.Clone, virsh("start", o.Summary.Clone),
+	}
 }
