@@ -32,10 +32,10 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	err := run(ctx, os.Args[1:])
 	stop()
-	var exit *testhost.ExitError
+	var exit exitCode
 	switch {
-	case errors.As(err, &exit) && exit.ExitCode > 0:
-		os.Exit(exit.ExitCode) // what it printed, the person has seen
+	case errors.As(err, &exit):
+		os.Exit(int(exit))
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Print(usage)
 	case err != nil:
@@ -102,5 +102,19 @@ func runCommand(ctx context.Context, args []string) error {
 	c := h.Command(flags.Args()...)
 	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
 	_, err = c.Run(ctx)
-	return errors.Join(err, h.Stop())
+	return errors.Join(shown(err), h.Stop())
+}
+
+// exitCode is that of a command whose output the person has seen, and which
+// therefore needs no words of ours.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+func shown(err error) error {
+	var exit *testhost.ExitError
+	if errors.As(err, &exit) && exit.ExitCode > 0 {
+		return exitCode(exit.ExitCode)
+	}
+	return err
 }

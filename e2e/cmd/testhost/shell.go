@@ -60,7 +60,7 @@ func shell(ctx context.Context) error {
 		}
 	}()
 	_, err = c.Wait(ctx)
-	return errors.Join(err, stage.Stop())
+	return errors.Join(shown(err), stage.Stop())
 }
 
 // size returns the terminal's, or the usual one if it does not tell.

@@ -38,15 +38,16 @@ mkdir -p run/lock run/lvm testhost usr/lib/modules
 mount --bind /usr/lib/uml/modules usr/lib/modules
 
 # 2. What the machine's own services left in these places is not this host's.
-for place in var/lib/libvirt etc/libvirt/qemu var/log/libvirt/qemu var/cache/libvirt var/lib/vmmigrate etc/lvm/archive etc/lvm/backup; do
-	rm -rf "$place"
+for place in root var/lib/libvirt var/log/libvirt etc/libvirt/qemu etc/libvirt/nwfilter var/lib/vmmigrate etc/lvm/archive etc/lvm/backup; do
 	mkdir -p "$place"
+	mount -t tmpfs -o mode=755 tmpfs "$place"
 done
-chmod 700 var/lib/vmmigrate
-mkdir -p var/lib/libvirt/images etc/libvirt/qemu/networks etc/libvirt/qemu/autostart
+chmod 700 root var/lib/vmmigrate
+mkdir -p var/lib/libvirt/images var/log/libvirt/qemu etc/libvirt/qemu/networks etc/libvirt/qemu/autostart
 
 # 3. The folders shared with the machine, the only way for a write to get out.
 mount -t hostfs -o "$here" testhost testhost
+mkdir -p var/cache/libvirt
 mount -t hostfs -o "$CACHE" cache var/cache/libvirt
 for program in testhost/bin/*; do
 	ln -s "/$program" "usr/local/bin/${program##*/}"
