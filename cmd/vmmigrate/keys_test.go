@@ -25,6 +25,7 @@ func ring(t *testing.T, argv ...string) *keyring {
 	}
 	t.Cleanup(func() { _ = nothing.Close() })
 	s := &session{streams: streams{in: nothing, out: io.Discard, err: io.Discard}, machine: testMachine()}
+	s.keyTime = time.Minute // a busy machine is slow, and no test waits for it
 	return &keyring{session: s, argv: argv, prompts: 2, drawn: make(map[string]luks.Key)}
 }
 
@@ -58,7 +59,11 @@ func TestAPassphraseCommandThatFailsTellsNothingOfTheKey(t *testing.T) {
 		"it prints nothing":                   {"true", secret},
 		"it hangs":                            {"sh", "-c", "exec sleep 60", secret},
 	} {
-		_, err := ring(t, argv...).Key(t.Context(), "imap")
+		k := ring(t, argv...)
+		if name == "it hangs" {
+			k.session.keyTime = 300 * time.Millisecond
+		}
+		_, err := k.Key(t.Context(), "imap")
 		var source *keySourceError
 		if !errors.As(err, &source) {
 			t.Errorf("%s: %v is no *keySourceError", name, err)
@@ -75,11 +80,13 @@ func TestAPassphraseCommandThatFailsTellsNothingOfTheKey(t *testing.T) {
 
 func TestAPassphraseCommandThatHangsIsWaitedForSoLong(t *testing.T) {
 	begin := time.Now()
-	_, err := ring(t, "sleep", "60").Key(t.Context(), "imap")
+	k := ring(t, "sleep", "60")
+	k.session.keyTime = 300 * time.Millisecond
+	_, err := k.Key(t.Context(), "imap")
 	if err == nil || !strings.HasSuffix(err.Error(), "it did not end within 300ms") {
 		t.Errorf("unexpected: %v", err)
 	}
-	if took := time.Since(begin); took > 4*time.Second {
+	if took := time.Since(begin); took > 30*time.Second {
 		t.Errorf("it took %s", took)
 	}
 }
@@ -87,7 +94,6 @@ func TestAPassphraseCommandThatHangsIsWaitedForSoLong(t *testing.T) {
 func TestCtrlCEndsAPassphraseCommand(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	k := ring(t, "sleep", "60")
-	k.session.keyTime = time.Minute
 	time.AfterFunc(100*time.Millisecond, func() { cancel(&migrate.InterruptedError{Why: "SIGINT"}) })
 	_, err := k.Key(ctx, "imap")
 	var stopped *migrate.InterruptedError
