@@ -43,7 +43,9 @@ func helpText(p page) string {
 					write("  # " + line)
 				}
 			}
-			write("  " + e.line)
+			for _, line := range e.lines {
+				write("  " + line)
+			}
 		}
 	}
 	for _, s := range p.sections {

@@ -22,8 +22,12 @@ type page struct {
 	commands   []commandEntry
 }
 
-// example is a command line to learn from, and what it does.
-type example struct{ comment, line string }
+// example is a command line to learn from, or several to type one after the
+// other, and what they do.
+type example struct {
+	comment string
+	lines   []string
+}
 
 // section is a group of flags under one heading.
 type section struct {
@@ -79,7 +83,7 @@ func commandPage(c *cli.Command, name string) page {
 }
 
 // describe takes a description apart: paragraphs, and below "Examples:" command
-// lines, each under a comment that says what it does.
+// lines under comments that say what they do.
 func (p *page) describe(text string) {
 	about, examples, _ := strings.Cut(text, "\n\nExamples:\n")
 	for paragraph := range strings.SplitSeq(about, "\n\n") {
@@ -87,13 +91,15 @@ func (p *page) describe(text string) {
 			p.paragraphs = append(p.paragraphs, strings.Join(strings.Fields(paragraph), " "))
 		}
 	}
-	var comment string
+	comment := ""
 	for line := range strings.Lines(examples) {
 		line = strings.TrimSpace(line)
 		if said, ok := strings.CutPrefix(line, "# "); ok {
 			comment = strings.TrimSpace(comment + " " + said)
+		} else if last := len(p.examples) - 1; line != "" && comment == "" && last >= 0 {
+			p.examples[last].lines = append(p.examples[last].lines, line)
 		} else if line != "" {
-			p.examples = append(p.examples, example{comment, line})
+			p.examples = append(p.examples, example{comment, []string{line}})
 			comment = ""
 		}
 	}

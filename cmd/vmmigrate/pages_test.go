@@ -151,7 +151,11 @@ func manPage(p page, all []page) string {
 			if i > 0 {
 				write(".PP")
 			}
-			write("%s\n.PP\n.EX\n.in +4n\n%s\n.in\n.EE", roff(e.comment), roff(e.line))
+			write("%s\n.PP\n.EX\n.in +4n", roff(e.comment))
+			for _, line := range e.lines {
+				write("%s", roff(line))
+			}
+			write(".in\n.EE")
 		}
 	}
 	for i, s := range p.sections {
@@ -214,7 +218,7 @@ func reference() string {
 			write("")
 		}
 		for _, e := range p.examples {
-			write("%s\n\n    %s\n", markdown(e.comment), e.line)
+			write("%s\n\n    %s\n", markdown(e.comment), strings.Join(e.lines, "\n    "))
 		}
 		for _, s := range p.sections {
 			write("### %s\n\n| flag | |\n|---|---|", s.title)
