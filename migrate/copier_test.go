@@ -178,7 +178,7 @@ func (c copier) Verify(ctx context.Context, r VerifyRequest) (blockcopy.Result, 
 	})
 }
 
-// WriteRate finds dm-crypt's work queues to cost nothing.
+// WriteRate finds dm-crypt's work queues to cost what w.queues says.
 func (c copier) WriteRate(_ context.Context, payload string, bytes int64) (float64, error) {
 	return port(c.w, "bytes: measure", func() (float64, error) {
 		p, err := c.w.payload(payload)
@@ -188,6 +188,11 @@ func (c copier) WriteRate(_ context.Context, payload string, bytes int64) (float
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		clear(p.live[:min(bytes, int64(len(p.live)))])
+		c.w.mu.Lock()
+		defer c.w.mu.Unlock()
+		if c.w.opened[strings.TrimPrefix(payload, "/dev/mapper/")].NoWriteWorkqueue {
+			return 100 * c.w.queues, nil
+		}
 		return 100, nil
 	})
 }
@@ -198,10 +203,12 @@ func (c copier) SourceDigest(_ context.Context, source string, size, payload, ch
 		if err != nil {
 			return blockcopy.Digest{}, err
 		}
-		content := make([]byte, payload)
-		copy(content, opened.source[:size])
 		offset := chunk * blockcopy.ChunkSize
-		return sha256.Sum256(content[offset:min(payload, offset+blockcopy.ChunkSize)]), nil
+		content := make([]byte, min(payload-offset, blockcopy.ChunkSize))
+		if offset < size {
+			copy(content, opened.source[offset:size])
+		}
+		return sha256.Sum256(content), nil
 	})
 }
 

@@ -108,7 +108,13 @@ func (e encryption) Format(ctx context.Context, spec luks.FormatSpec, key luks.K
 func (e encryption) Open(ctx context.Context, device, mapper string, key luks.Key, options luks.OpenOptions) error {
 	return does(e.w, "act: open", func() error {
 		e.w.mustIntend(Open)
-		return e.w.luks.Open(ctx, device, mapper, key, options)
+		err := e.w.luks.Open(ctx, device, mapper, key, options)
+		if err == nil {
+			e.w.mu.Lock()
+			e.w.opened[mapper] = options
+			e.w.mu.Unlock()
+		}
+		return err
 	})
 }
 

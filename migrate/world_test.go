@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -36,8 +37,9 @@ type world struct {
 
 	mu       sync.Mutex
 	sources  map[string]*source
-	payloads map[string]*payload // by the volume's true name
-	inactive map[string]bool     // volumes that a reboot did not activate
+	payloads map[string]*payload         // by the volume's true name
+	inactive map[string]bool             // volumes that a reboot did not activate
+	opened   map[string]luks.OpenOptions // how each mapping was opened last
 	secret   string
 	asked    int // how often the key was asked for
 	events   []Event
@@ -46,6 +48,7 @@ type world struct {
 	deaf     error                           // what libvirt answers to the guard
 	during   func(context.Context, StepName) // what happens while bytes move
 	broken   atomic.Bool                     // payloads take no writes
+	queues   float64                         // the gain of doing without dm-crypt's work queues
 	remark   []string                        // what copies have to say
 	seed     byte
 }
@@ -87,7 +90,7 @@ func newWorldIn(t complainer, dir string, sizes ...int64) *world {
 	w := &world{
 		t: t, state: filepath.Join(dir, "state"), files: filepath.Join(dir, "files"), virt: newDomains(), secret: "geheim",
 		lvm: lvmtest.New(lvmtest.Group("vg0", mib, 200), lvmtest.Group("vg1", mib, 200)), luks: lukstest.New(),
-		sources: make(map[string]*source), payloads: make(map[string]*payload), inactive: make(map[string]bool), devices: make(map[string][]string),
+		sources: make(map[string]*source), payloads: make(map[string]*payload), inactive: make(map[string]bool), opened: make(map[string]luks.OpenOptions), devices: make(map[string][]string),
 	}
 	w.disarm()
 	w.luks.Size, w.luks.Resolve, w.luks.HeldBy = w.lvm.DeviceSize, w.lvm.Resolve, w.lvm.ActiveOn
@@ -123,13 +126,19 @@ func newWorldIn(t complainer, dir string, sizes ...int64) *world {
 	return w
 }
 
-// noise is bytes that are the same whenever the same is asked for.
+// noise is bytes that are the same whenever the same is asked for. No two
+// blocks of it are the same.
 func noise(name string, size int64) []byte {
-	bytes := make([]byte, size)
 	var seed [32]byte
 	copy(seed[:], name)
-	_, _ = newChaCha(seed).Read(bytes) // never fails
-	return bytes
+	block := make([]byte, 4096)
+	_, _ = newChaCha(seed).Read(block) // never fails
+	bytes := make([]byte, 0, size+4096)
+	for number := uint64(0); int64(len(bytes)) < size; number++ {
+		binary.LittleEndian.PutUint64(block[8:], number)
+		bytes = append(bytes, block...)
+	}
+	return bytes[:size:size]
 }
 
 // env is the world as the pipeline sees it.
