@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/vmmigrate/vmmigrate/hypervisor"
 	"github.com/vmmigrate/vmmigrate/luks"
@@ -172,6 +175,32 @@ func TestACloneOfOurCloneIsNotUndefined(t *testing.T) {
 	if now := w.look()["domain imap-luks"]; now != theirs || !strings.Contains(now, twinUUID) {
 		t.Errorf("it was %q and is %q", theirs, now)
 	}
+}
+
+// What lies under something that could not be taken back stays.
+func TestACloneThatCantBeUndefinedKeepsItsDisks(t *testing.T) {
+	all := points(t, func(w *world) {
+		plan := w.planned()
+		_, _ = w.run(plan, "")
+		w.disarm()
+		_ = w.rollback(plan.Job, false)
+	})
+	w, before, plan := moved(t, options())
+	after := w.look()
+	w.arm(slices.Index(all, "act: undefine"), failBefore)
+	var incomplete *RollbackError
+	if err := w.rollback(plan.Job, false); !errors.As(err, &incomplete) || !errors.Is(err, errFailed) {
+		t.Fatalf("got %v", err)
+	}
+	journalPath := "file " + w.state + "/jobs/" + plan.Job + "/journal"
+	now := w.look()
+	after[journalPath] = now[journalPath]
+	if diff := cmp.Diff(after, now); diff != "" {
+		t.Errorf("something was taken from under the clone: %s", diff)
+	}
+	w.disarm()
+	w.mustRollback(plan.Job, "again")
+	w.wantSame(before, "again")
 }
 
 func TestAGuestsOwnGroupsAreTakenDownBeforeItsDiskIsClosed(t *testing.T) {
