@@ -48,7 +48,7 @@ func group(t *testing.T, name string, extent string, on ...string) {
 }
 
 func TestRealLVMDoesWhatTheFakeDoes(t *testing.T) {
-	for _, extent := range []string{"1k", "64k", "1m", "4m", "32m"} {
+	for _, extent := range []string{"1k", "4m"} {
 		t.Run("extents of "+extent, func(t *testing.T) {
 			group(t, "con-vg", extent, realDisks(t)...)
 			lvmtest.Conformance(t, lvmtest.Env{Client: lvm.New(command.Local{}), VG: "con-vg"})
@@ -58,7 +58,7 @@ func TestRealLVMDoesWhatTheFakeDoes(t *testing.T) {
 
 func TestRealVolumesOfEveryLayoutCostWhatSizeSays(t *testing.T) {
 	client := lvm.New(command.Local{})
-	for _, extent := range []string{"4k", "64k", "1m", "4m"} {
+	for _, extent := range []string{"4k", "4m"} {
 		for _, layout := range []lvm.Type{lvm.Linear, lvm.Striped, lvm.RAID1} {
 			t.Run(fmt.Sprintf("%s with extents of %s", layout, extent), func(t *testing.T) {
 				group(t, "con-vg", extent, realDisks(t)...)
