@@ -58,8 +58,16 @@ bench: setup build
 setup:
 	sh e2e/setup.sh
 
+# DESTDIR and PREFIX as everywhere. The udev rule goes where udev looks for it,
+# whatever the prefix.
 install: build
 	install -D -m 0755 bin/vmmigrate $(DESTDIR)$(PREFIX)/sbin/vmmigrate
+	install -d $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 0644 packaging/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	install -D -m 0644 packaging/completion/vmmigrate.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/vmmigrate
+	install -D -m 0644 packaging/completion/_vmmigrate $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_vmmigrate
+	install -D -m 0644 packaging/completion/vmmigrate.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/vmmigrate.fish
+	install -D -m 0644 packaging/udev/57-vmmigrate.rules $(DESTDIR)/usr/lib/udev/rules.d/57-vmmigrate.rules
 
 clean:
 	rm -rf bin .cache
