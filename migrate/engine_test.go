@@ -155,13 +155,13 @@ func TestARollbackThatBeganIsNotResumed(t *testing.T) {
 	w.disarm()
 	_, err := w.run(plan, Verify)
 	w.wantStopped(err, Verify, Kept, "the run")
-	w.luks.Hold(plan.Disks[0].Mapper, "a curious administrator")
+	w.luks.Hold(plan.Disks[1].Mapper, "a curious administrator")
 	var incomplete *RollbackError
 	if err := w.rollback(plan.Job, false); !errors.As(err, &incomplete) || incomplete.Job != plan.Job {
 		t.Fatalf("a mapping that is in use was closed: %v", err)
 	}
-	// The other disk is gone, the one in use is whole.
-	if now := w.look(); now["volume vg0/imap-vdb-luks"] != "" || now["volume vg0/imap-vda-luks"] == "" {
+	// The other disk is gone, the one in use, which came first, is whole.
+	if now := w.look(); now["volume vg0/imap-vda-luks"] != "" || now["volume vg0/imap-vdb-luks"] == "" {
 		t.Errorf("left: %v", now)
 	}
 	var undone *UndoneError
@@ -171,7 +171,7 @@ func TestARollbackThatBeganIsNotResumed(t *testing.T) {
 	if jobs := w.jobs(); len(jobs) != 1 || jobs[0].State != StateRollingBack {
 		t.Errorf("the jobs are %+v", jobs)
 	}
-	w.luks.Hold(plan.Disks[0].Mapper)
+	w.luks.Hold(plan.Disks[1].Mapper)
 	if err := w.rollback(plan.Job, false); err != nil {
 		t.Fatal(err)
 	}
