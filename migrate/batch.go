@@ -221,10 +221,19 @@ func (r *lockedReporter) Report(event Event) {
 // be given again; of a single one both are blockers, as the user may have meant
 // another clone.
 func Tasks(plans []*Plan, jobs []JobInfo) []Task {
+	if len(plans) == 1 {
+		return []Task{{Plan: plans[0]}}
+	}
+	return BatchTasks(plans, jobs)
+}
+
+// BatchTasks makes the batch of some plans as Tasks does, and takes one plan
+// for a batch as well: where not a VM was named but all there are, or a file.
+func BatchTasks(plans []*Plan, jobs []JobInfo) []Task {
 	tasks := make([]Task, len(plans))
 	for i, plan := range plans {
 		tasks[i].Plan = plan
-		if len(plans) == 1 || len(plan.Blockers) == 0 {
+		if len(plan.Blockers) == 0 {
 			continue
 		}
 		if plan.Result() == ResultDone {

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -14,14 +15,17 @@ func (s *session) planCommand() *cli.Command {
 		Name:  "plan",
 		Usage: "show what run would do; changes nothing",
 		Description: "For each VM and disk: source, size, target volume, header, mapping, what is shared or\n" +
-			"kept, warnings, and whatever is in the way with the command that removes it.\n\n" +
+			"kept, warnings, and whatever is in the way with the command that removes it. Several\n" +
+			"VMs are shown as a table, and held against the room in the volume groups together.\n\n" +
 			"Exits 3 if something is in the way of a VM that was named.\n\n" +
 			"Examples:\n" +
 			"  # What would become of one VM, down to the changes of its definition?\n" +
 			"  vmmigrate plan --vm imap --xml\n" +
 			"  # Would all of them fit into another volume group? As JSON.\n" +
-			"  vmmigrate plan --all --vg vg1 --output json",
-		Flags: append(append(append(vmFlags(), targetFlags()...), copyFlags()...),
+			"  vmmigrate plan --all --vg vg1 --output json\n" +
+			"  # Plan all of them into a file, to edit and to give to run --plan.\n" +
+			"  vmmigrate plan --all --save batch.yaml",
+		Flags: append(slices.Concat(vmFlags(), targetFlags(), copyFlags(), saveFlags()),
 			&cli.BoolFlag{Name: "xml", Category: categoryVM, Usage: "show the changes to the domain's definition"}),
 		Action: s.plan,
 	}
@@ -33,6 +37,9 @@ func (s *session) plan(c *cli.Context) error {
 	}
 	if err := checkFlags(c); err != nil {
 		return err
+	}
+	if c.IsSet("save") && c.String("save") == "" {
+		return &usageError{reason: "--save was given an empty name", command: "plan"}
 	}
 	env, closeHost, err := s.host(c.Context, c, true)
 	if err != nil {
@@ -52,15 +59,30 @@ func (s *session) plan(c *cli.Context) error {
 	if s.json {
 		err = writeDocument(s.out, newPlanDocument(plans, estimates, diffs))
 	} else {
-		err = cmp.Or(s.writePlans(plans, estimates, sameFlags(c, "vm", "all", "xml")), writeXMLDiffs(s.out, plans, diffs))
+		err = cmp.Or(s.writePlans(c, plans, facts, estimates), writeXMLDiffs(s.out, plans, diffs))
 	}
 	if err != nil {
 		return fmt.Errorf("print the plan: %w", err)
 	}
-	if err := blocked(plans); err != nil {
+	if c.IsSet("save") {
+		if err := s.savePlan(c, plans, facts); err != nil {
+			return err
+		}
+	}
+	if err := migrate.Blocked(tasks(c, plans, facts)); err != nil {
 		return &shownError{err} // the plan has said why
 	}
 	return nil
+}
+
+// writePlans prints one plan in full, and several as a table.
+func (s *session) writePlans(c *cli.Context, plans []*migrate.Plan, facts *migrate.Facts, estimates []migrate.Estimate) error {
+	again := sameFlags(c, withoutFlags()...)
+	if !isBatch(c, plans) {
+		return s.writePlan(plans[0], estimates[0], again)
+	}
+	v := &overview{facts: facts, tasks: tasks(c, plans, facts), plans: plans, estimates: estimates}
+	return s.writeOverview(v, c.StringSlice("vm"), again)
 }
 
 // shownError is an error that the output has already told of: only the exit

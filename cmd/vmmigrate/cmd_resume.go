@@ -21,7 +21,7 @@ func (s *session) resumeCommand() *cli.Command {
 			"  vmmigrate resume imap\n" +
 			"  # The same by the job's id, as `vmmigrate jobs` shows it, without a prompt.\n" +
 			"  vmmigrate resume 20261122-093012-3f9c --key-file /root/luks.key",
-		Flags:  slices.Concat(keyFlags(), []cli.Flag{stopAfterFlag()}),
+		Flags:  slices.Concat(keyFlags(), []cli.Flag{recoveryFileFlag(), stopAfterFlag()}),
 		Action: s.resume,
 	}
 }
@@ -53,7 +53,7 @@ func (s *session) resume(c *cli.Context) error {
 	}
 	defer closeHost()
 	reporter := s.reporter()
-	env.Keyring, env.Reporter = keys, reporter
+	env.Keyring, env.Reporter, env.Recovery = keys, reporter, s.recovery(c, reporter)
 	engine := &migrate.Engine{Env: env, StopAfter: step}
 	_, err = engine.Resume(c.Context, info.ID)
 	return s.ended(reporter, info, err)

@@ -11,7 +11,7 @@ import (
 )
 
 func (s *session) runCommand() *cli.Command {
-	flags := slices.Concat(vmFlags(), targetFlags(), copyFlags(), keyFlags())
+	flags := slices.Concat(vmFlags(), batchFlags(), targetFlags(), copyFlags(), keyFlags(), recoveryFlags())
 	flags = append(flags,
 		&cli.BoolFlag{Name: "yes", Usage: "do not ask, for scripts: --all asks otherwise"},
 		&cli.BoolFlag{Name: "start", Usage: "start the clone at the end"},
@@ -32,7 +32,11 @@ func (s *session) runCommand() *cli.Command {
 			"  vmmigrate run --vm imap\n" +
 			"  # Move two into another volume group with a key from a file, and lock their\n" +
 			"  # disks at the end.\n" +
-			"  vmmigrate run --vm imap --vm web --vg vg1 --key-file /root/luks.key --close",
+			"  vmmigrate run --vm imap --vm web --vg vg1 --key-file /root/luks.key --close\n" +
+			"  # Show what would be done to carry out a plan that was saved and edited.\n" +
+			"  vmmigrate run --plan batch.yaml --dry-run\n" +
+			"  # Do it, with one passphrase for all and a recovery key for each.\n" +
+			"  vmmigrate run --plan batch.yaml --key-prompt once --recovery-key-file /root/recovery",
 		Flags:  flags,
 		Action: s.run,
 	}
@@ -68,45 +72,58 @@ func (s *session) run(c *cli.Context) error {
 	if err := s.needRoot(c); err != nil {
 		return err // before a key file says that it can't be read
 	}
+	file, err := planFile(c)
+	if err != nil {
+		return err
+	}
+	dryRun := c.Bool("dry-run")
 	keys, err := s.newKeyring(c, 2)
 	if err != nil {
 		return err
 	}
+	keys.follow(file)
 	defer keys.wipe()
-	env, closeHost, err := s.host(c.Context, c, false)
+	env, closeHost, err := s.host(c.Context, c, dryRun)
 	if err != nil {
 		return err
 	}
 	defer closeHost()
-	plans, facts, err := s.plans(c.Context, c, env)
+	plans, facts, err := s.chosenPlans(c.Context, c, env, file)
 	if err != nil {
 		return err
 	}
-	tasks := migrate.Tasks(plans, facts.Jobs)
+	tasks := tasks(c, plans, facts)
 	if err := migrate.Blocked(tasks); err != nil {
 		return err
 	}
-	todo := 0
-	for _, task := range tasks {
-		if task.Done {
-			continue
-		}
-		todo++
+	s.writeSkipped(tasks)
+	if dryRun {
+		return s.rehearse(c.Context, &migrate.Engine{Env: env}, tasks)
 	}
-	if c.Bool("all") {
-		if err := s.confirm(c.Context, c, fmt.Sprintf("Migrate %d VMs?", todo)); err != nil {
-			return err
-		}
-	}
+	var todo []string
 	for _, task := range tasks {
 		if !task.Done {
-			if err := keys.ready(c.Context, task.Plan.VM); err != nil {
-				return err
-			}
+			todo = append(todo, task.Plan.VM)
 		}
 	}
 	reporter := s.reporter()
-	env.Keyring, env.Reporter = keys, reporter
+	recovery := s.recovery(c, reporter)
+	if wantsRecovery(c) {
+		if err := recovery.ready(c, todo); err != nil {
+			return err
+		}
+	}
+	if (c.Bool("all") || file != nil) && len(todo) > 0 {
+		if err := s.confirm(c.Context, c, fmt.Sprintf("Migrate %d VMs?", len(todo))); err != nil {
+			return err
+		}
+	}
+	for _, vm := range todo {
+		if err := keys.ready(c.Context, vm); err != nil {
+			return err
+		}
+	}
+	env.Keyring, env.Reporter, env.Recovery = keys, reporter, recovery
 	step, err := stopAfter(c)
 	if err != nil {
 		return err

@@ -22,6 +22,8 @@ type planDocument struct {
 // plannedVM is what would be done to one VM.
 type plannedVM struct {
 	*migrate.Plan
+	// Result is what the plan comes to.
+	Result migrate.Result `json:"result"`
 	// Estimate says how long it would take at least.
 	Estimate migrate.Estimate `json:"estimate"`
 	// XMLDiff is what changes in the domain's definition, as a unified diff;
@@ -147,7 +149,7 @@ func newPlanDocument(plans []*migrate.Plan, estimates []migrate.Estimate, diffs 
 		if shown.Disks == nil {
 			shown.Disks = []migrate.DiskPlan{} // a list, also of none
 		}
-		vm := plannedVM{Plan: &shown, Estimate: estimates[i]}
+		vm := plannedVM{Plan: &shown, Result: plan.Result(), Estimate: estimates[i]}
 		if diffs != nil {
 			vm.XMLDiff = diffs[i].text
 		}

@@ -82,6 +82,9 @@ func explain(err error) advice {
 	if errors.As(err, &step) {
 		return explainStep(step)
 	}
+	if a, ok := explainPlanFile(err); ok {
+		return a
+	}
 	if a, ok := explainUsage(err); ok {
 		return a
 	}

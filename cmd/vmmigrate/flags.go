@@ -39,6 +39,7 @@ func targetFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "keep-mac", Category: categoryTarget, Usage: "keep the MAC addresses; original and clone must then never run at once"},
 		&cli.BoolFlag{Name: "autostart", Category: categoryTarget, Usage: "mark the clone to start with the host; its disks have to be unlocked first"},
 		&cli.StringSliceFlag{KeepSpace: true, Name: "skip-disk", Category: categoryTarget, Usage: "leave the disk `TARGET` as it is, unencrypted and shared; may be given several times"},
+		&cli.BoolFlag{Name: "encrypt-again", Category: categoryTarget, Usage: "move disks too that are encrypted already"},
 		&cli.StringFlag{Name: "luks-type", Category: categoryLUKS, Value: string(luksDefault.Type), Usage: "format as `TYPE`: luks2 or luks1"},
 		&cli.StringFlag{Name: "cipher", Category: categoryLUKS, Value: luksDefault.Cipher, Usage: "encrypt with `CIPHER`"},
 		&cli.IntFlag{Name: "key-size", Category: categoryLUKS, Value: luksDefault.KeySize, Usage: "use a volume key of `BITS`; XTS takes half of them for each of two keys"},
@@ -82,6 +83,7 @@ func options(c *cli.Context) (migrate.Options, error) {
 			PBKDF: c.String("pbkdf"), PBKDFMemory: c.Int("pbkdf-memory"), PBKDFIterations: c.Int("pbkdf-force-iterations"),
 			IterTime: c.Int("iter-time"), Sector: c.Int("sector-size"),
 		},
+		EncryptAgain: c.Bool("encrypt-again"), RecoveryKey: wantsRecovery(c),
 		Verify: migrate.VerifyMode(c.String("verify")),
 		Start:  c.Bool("start"), Close: c.Bool("close"),
 		Pace: migrate.Pace{Idle: c.Bool("io-idle"), Retries: c.Int("retries"), Workers: c.Int("workers")},
@@ -130,6 +132,9 @@ func checkFlags(c *cli.Context) error {
 	}
 	if _, err := stopAfter(c); err != nil {
 		return err
+	}
+	if c.IsSet("plan") {
+		return checkPlanFlag(c)
 	}
 	names := c.StringSlice("vm")
 	switch {

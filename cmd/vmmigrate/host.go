@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -67,7 +66,7 @@ func (s *session) host(ctx context.Context, c *cli.Context, readOnly bool) (env 
 		return nil, nil, before(err)
 	}
 	env = &migrate.Env{
-		Volumes: lvm.New(runner), Encryption: luks.New(runner), Hypervisor: conn,
+		Volumes: lvm.New(runner), Encryption: luks.New(runner), KeySlots: luks.New(runner), Hypervisor: conn,
 		Devices: migrate.Host{}, Copier: migrate.BlockCopier{},
 		Store:  s.store(c),
 		Random: rand.Reader, Now: time.Now,
@@ -99,15 +98,4 @@ func (s *session) plans(ctx context.Context, c *cli.Context, env *migrate.Env) (
 		plans = append(plans, plan)
 	}
 	return plans, facts, nil
-}
-
-// blocked returns a plan's blockers as an error, or nil.
-func blocked(plans []*migrate.Plan) error {
-	var errs []error
-	for _, plan := range plans {
-		if len(plan.Blockers) > 0 {
-			errs = append(errs, &migrate.BlockedError{VM: plan.VM, Blockers: plan.Blockers})
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -20,6 +20,7 @@ func keyFlags() []cli.Flag {
 		&cli.StringFlag{Name: "key-file", Category: categoryKey, Usage: "take the bytes of `FILE` as they are, as cryptsetup does; - is standard input"},
 		&cli.IntFlag{Name: "passphrase-fd", Category: categoryKey, Value: -1, Usage: "take the bytes that file descriptor `N` gives until its end"},
 		&cli.StringFlag{Name: "passphrase-command", Category: categoryKey, Usage: "take what `COMMAND` prints; it runs without a shell and finds the VM's name in $VMMIGRATE_VM"},
+		&cli.StringFlag{Name: "key-prompt", Category: categoryKey, Usage: "ask on the terminal `HOW` often: each asks for every VM's passphrase (the default), once for one that all have"},
 	}
 }
 
@@ -46,6 +47,7 @@ type keyring struct {
 	// prompts is how often the terminal asks: twice for a new key, once for
 	// one that exists, never without a terminal.
 	prompts int
+	places
 }
 
 // newKeyring reads the key flags. prompts is how often to ask on the terminal.
@@ -53,14 +55,22 @@ type keyring struct {
 func (s *session) newKeyring(c *cli.Context, prompts int) (*keyring, error) {
 	k := &keyring{session: s, prompts: prompts, drawn: make(map[string]luks.Key)}
 	given := 0
-	for _, name := range []string{"key-file", "passphrase-fd", "passphrase-command"} {
+	for _, name := range []string{"key-file", "passphrase-fd", "passphrase-command", "key-prompt"} {
 		if c.IsSet(name) {
 			given++
 		}
 	}
 	if given > 1 {
-		return nil, &usageError{reason: "give only one of --key-file, --passphrase-fd, --passphrase-command", command: c.Command.Name}
+		return nil, &usageError{reason: "give only one of --key-file, --passphrase-fd, --passphrase-command, --key-prompt", command: c.Command.Name}
 	}
+	switch how := c.String("key-prompt"); how {
+	case "", "each":
+	case "once":
+		k.once = true
+	default:
+		return nil, &usageError{reason: fmt.Sprintf("--key-prompt %q is neither each nor once", how), command: c.Command.Name}
+	}
+	k.flagged = given > 0
 	var err error
 	switch {
 	case c.IsSet("key-file"):
@@ -82,6 +92,7 @@ func (s *session) newKeyring(c *cli.Context, prompts int) (*keyring, error) {
 // wipe forgets all keys.
 func (k *keyring) wipe() {
 	k.fixed.Wipe()
+	k.asked.Wipe()
 	for _, key := range k.drawn {
 		key.Wipe()
 	}
@@ -108,11 +119,14 @@ func (k *keyring) draw(ctx context.Context, vm string) (luks.Key, error) {
 	if len(k.argv) > 0 {
 		return k.fromCommand(ctx, vm)
 	}
+	if source, found := k.source(vm); found {
+		return k.fromPlan(ctx, vm, source)
+	}
 	key, found, err := fromCredential(vm)
 	if found || err != nil {
 		return key, err
 	}
-	return k.session.prompt(ctx, vm, k.prompts)
+	return k.ask(ctx, vm, k.once)
 }
 
 // ready gets a VM's key before anything is changed: a key that can't be had is
@@ -159,6 +173,11 @@ func (s *session) readKeyFile(path string) (luks.Key, error) {
 		}
 		return readKey("--key-file - (standard input)", s.in)
 	}
+	return s.keyFromFile(source, path)
+}
+
+// keyFromFile takes a file's bytes for the key; source is what errors call it.
+func (s *session) keyFromFile(source, path string) (luks.Key, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return luks.Key{}, &keySourceError{source, reason(err)}

@@ -47,10 +47,16 @@ func keyCommandFailed(err error, printed []byte, limit time.Duration) error {
 	return &keyCommandError{reason, failed.Err}
 }
 
+// fromCommand takes what the passphrase command prints.
 func (k *keyring) fromCommand(ctx context.Context, vm string) (luks.Key, error) {
-	source := "--passphrase-command " + k.argv[0]
+	return k.fromProgram(ctx, "--passphrase-command "+k.argv[0], k.argv, vm)
+}
+
+// fromProgram takes what a program prints for the key; source is what errors
+// call it.
+func (k *keyring) fromProgram(ctx context.Context, source string, argv []string, vm string) (luks.Key, error) {
 	result, err := command.Local{}.Run(ctx, command.Cmd{
-		Name: k.argv[0], Args: k.argv[1:], Env: []string{"VMMIGRATE_VM=" + vm}, Timeout: k.session.keyTime,
+		Name: argv[0], Args: argv[1:], Env: []string{"VMMIGRATE_VM=" + vm}, Timeout: k.session.keyTime,
 	})
 	if err != nil {
 		err = keyCommandFailed(err, result.Stdout, k.session.keyTime)

@@ -41,21 +41,14 @@ func (s *session) paint(code, text string) string {
 const (
 	bold   = "1"
 	red    = "31"
+	green  = "32"
 	yellow = "33"
 )
 
-// writePlans prints plans; again are the flags with which run carries them out.
-func (s *session) writePlans(plans []*migrate.Plan, estimates []migrate.Estimate, again []string) error {
+// writePlan prints one plan; again are the flags with which run carries it out.
+func (s *session) writePlan(plan *migrate.Plan, estimate migrate.Estimate, again []string) error {
 	var b strings.Builder
-	for i, plan := range plans {
-		if i > 0 {
-			b.WriteByte('\n')
-		}
-		s.describe(&b, plan, estimates[i], again)
-	}
-	if len(plans) == 0 {
-		b.WriteString("There are no VMs.\n")
-	}
+	s.describe(&b, plan, estimate, again)
 	_, err := io.WriteString(s.out, b.String())
 	return err
 }
@@ -98,15 +91,7 @@ func (s *session) describe(b *strings.Builder, plan *migrate.Plan, estimate migr
 	for _, file := range plan.Firmware.Files {
 		say("  %-11s copied from %s to %s", file.What, printable(file.From), printable(file.To))
 	}
-	for _, warning := range plan.Warnings {
-		say("  %s  %s", s.paint(yellow, "Warning   "), printable(warning.String()))
-	}
-	for _, blocker := range plan.Blockers {
-		say("  %s  %s", s.paint(red, "Blocked   "), printable(blocker.Message))
-		if blocker.Remedy != "" {
-			say("              %s", printable(blocker.Remedy))
-		}
-	}
+	writeFindings(b, s.paint, plan)
 	say("")
 	if len(plan.Blockers) > 0 {
 		say("Nothing has been changed. This VM can't be migrated as it is.")
@@ -130,6 +115,9 @@ func takes(estimate migrate.Estimate) string {
 	if estimate.Seconds == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", at least %s (the source reads at %s/s)",
-		seconds(time.Duration(estimate.Seconds*float64(time.Second))), humanize.IBytes(uint64(estimate.ReadRate)))
+	text := fmt.Sprintf(", at least %s (the source reads at %s", seconds(time.Duration(estimate.Seconds*float64(time.Second))), perSecond(estimate.ReadRate))
+	if estimate.CipherRate > 0 {
+		text += ", encryption in memory runs at " + perSecond(estimate.CipherRate)
+	}
+	return text + "; writing was not tried)"
 }

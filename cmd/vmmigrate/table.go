@@ -17,6 +17,8 @@ type listing struct {
 	rows     [][]string
 	// bold says whether headings may be.
 	bold bool
+	// paint colours the cells of a column; nil leaves them as they are.
+	paint func(column int, cell string) string
 	// width is the terminal's in columns, 0 for a pipe.
 	width int
 }
@@ -68,9 +70,20 @@ func (l *listing) table() string {
 	t.SuppressTrailingSpaces()
 	t.AppendHeader(tableRow(l.headings))
 	for _, row := range l.rows {
-		t.AppendRow(tableRow(row))
+		t.AppendRow(tableRow(l.painted(row)))
 	}
 	return t.Render()
+}
+
+func (l *listing) painted(row []string) []string {
+	if l.paint == nil {
+		return row
+	}
+	cells := make([]string, len(row))
+	for i, cell := range row {
+		cells[i] = l.paint(i, cell)
+	}
+	return cells
 }
 
 func tableRow(cells []string) table.Row {
@@ -89,6 +102,7 @@ func (l *listing) records(before string) string {
 	}
 	var lines []string
 	for _, row := range l.rows {
+		row = l.painted(row)
 		first := row[0]
 		if l.bold {
 			first = text.Bold.Sprint(first)
