@@ -32,7 +32,7 @@ func (e *Engine) Run(ctx context.Context, plan *Plan) (*Summary, error) {
 	if err := store.prepare(); err != nil {
 		return nil, err
 	}
-	release, err := store.lock(plan)
+	held, err := store.lock(plan)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func (e *Engine) Run(ctx context.Context, plan *Plan) (*Summary, error) {
 	began := e.Env.Now()
 	report(Event{Event: StepStarted, Step: Preflight})
 	if err := e.Env.preflight(ctx, plan, nil); err != nil {
-		release()
+		held.release()
 		store.tidy()
 		return nil, &StepError{Job: plan.Job, VM: plan.VM, Step: Preflight, Aftermath: Refused, Err: err}
 	}
@@ -57,7 +57,7 @@ func (e *Engine) Run(ctx context.Context, plan *Plan) (*Summary, error) {
 	// question, and a wrong answer leaves nothing behind.
 	key, err := e.Env.Keyring.Key(ctx, plan.VM)
 	if err != nil {
-		release()
+		held.release()
 		store.tidy()
 		return nil, &StepError{Job: plan.Job, VM: plan.VM, Step: Preflight, Aftermath: Refused, Err: &KeyError{Err: err}}
 	}
@@ -65,14 +65,14 @@ func (e *Engine) Run(ctx context.Context, plan *Plan) (*Summary, error) {
 	j, err := journal.Create(dir, plan, e.Env.Now)
 	if err != nil {
 		key.Wipe()
-		release()
+		held.release()
 		store.tidy()
 		return nil, &StepError{Job: plan.Job, VM: plan.VM, Step: Preflight, Aftermath: Refused, Err: err}
 	}
-	job := newJob(e.Env, plan, dir, j, release)
+	job := newJob(e.Env, plan, dir, j, held)
 	job.began, job.key = began, key
 	defer job.close()
-	return e.finish(ctx, job)
+	return e.finish(held.hold(ctx), job)
 }
 
 // Resume goes on with a job from wherever it stopped, by the plan that was
@@ -84,6 +84,7 @@ func (e *Engine) Resume(ctx context.Context, id string) (*Summary, error) {
 		return nil, err
 	}
 	defer job.close()
+	ctx = job.locks.hold(ctx)
 	// From the end: the rollback of a job that was done began after its end.
 	for _, r := range slices.Backward(job.journal.Records()) {
 		switch r.Kind {
@@ -116,23 +117,23 @@ func (e *Engine) open(id string) (*Job, error) {
 	if err := store.prepare(); err != nil {
 		return nil, err
 	}
-	release, err := store.lock(info.Plan)
+	held, err := store.lock(info.Plan)
 	if err != nil {
 		return nil, err
 	}
 	dir := store.jobDir(id)
 	j, err := journal.Open(dir, e.Env.Now)
 	if err != nil {
-		release()
+		held.release()
 		return nil, err
 	}
 	plan := new(Plan)
 	if err := json.Unmarshal(j.Records()[0].Data, plan); err != nil {
 		_ = j.Close()
-		release()
+		held.release()
 		return nil, fmt.Errorf("the plan in the journal of job %s: %w", id, err)
 	}
-	return newJob(e.Env, plan, dir, j, release), nil
+	return newJob(e.Env, plan, dir, j, held), nil
 }
 
 // finish runs the steps that are not done and ends the job.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vmmigrate/vmmigrate/internal/command"
 	"github.com/vmmigrate/vmmigrate/luks"
 	"github.com/vmmigrate/vmmigrate/migrate/journal"
 )
@@ -19,8 +20,8 @@ type Job struct {
 	// Dir is the job's folder in the state directory.
 	Dir string
 
-	release func() // gives the locks up
-	began   time.Time
+	locks *locks
+	began time.Time
 
 	// mu guards what follows: disks may move side by side.
 	mu      sync.Mutex
@@ -45,9 +46,9 @@ func key(step StepName, disk *DiskPlan) stepKey {
 }
 
 // newJob builds the job's view from the journal's records.
-func newJob(env *Env, plan *Plan, dir string, j *journal.Journal, release func()) *Job {
+func newJob(env *Env, plan *Plan, dir string, j *journal.Journal, held *locks) *Job {
 	job := &Job{
-		Env: env, Plan: plan, Dir: dir, journal: j, release: release,
+		Env: env, Plan: plan, Dir: dir, journal: j, locks: held,
 		done: make(map[stepKey]bool), notes: make(map[stepKey]json.RawMessage), remarks: make(map[stepKey]string), began: env.Now(),
 	}
 	for _, r := range j.Records() {
@@ -136,7 +137,7 @@ func (j *Job) unlockKey(ctx context.Context) (luks.Key, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.key.Len() == 0 {
-		key, err := j.Keyring.Key(ctx, j.Plan.VM)
+		key, err := j.Keyring.Key(command.Hold(ctx, nil), j.Plan.VM)
 		if err != nil {
 			return luks.Key{}, &KeyError{Err: err}
 		}
@@ -149,7 +150,7 @@ func (j *Job) unlockKey(ctx context.Context) (luks.Key, error) {
 func (j *Job) close() {
 	j.key.Wipe()
 	_ = j.journal.Close() // every record was flushed as it was written
-	j.release()
+	j.locks.release()
 }
 
 // report sends an event about the job.

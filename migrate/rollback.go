@@ -19,6 +19,7 @@ func (e *Engine) Rollback(ctx context.Context, id string, force bool) error {
 		return err
 	}
 	defer job.close()
+	ctx = job.locks.hold(ctx)
 	job.report(Event{Event: JobStarted, Message: "rollback"})
 	if err := job.guardClone(ctx, force); err != nil {
 		return err
@@ -73,7 +74,7 @@ func (j *Job) undo(ctx context.Context, loud bool) error {
 	if err := journal.Discard(j.Dir); err != nil {
 		return err
 	}
-	j.release()
+	j.locks.release()
 	j.Store.tidy()
 	return nil
 }

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vmmigrate/vmmigrate/internal/command"
 	"github.com/vmmigrate/vmmigrate/migrate/journal"
 )
 
@@ -112,6 +114,9 @@ func (s Store) prepare() error {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return &journal.WriteError{Path: dir, Err: err}
 		}
+		if err := private(dir); err != nil {
+			return err
+		}
 	}
 	err := journal.Sweep(s.jobs(), func(id string) bool {
 		_, held := journal.Held(s.lockPath("job " + id))
@@ -146,31 +151,42 @@ func (s Store) locksOf(plan *Plan) [][2]string {
 	return locks
 }
 
+// locks are the locks that a process holds while it works on a job.
+type locks struct{ held []*journal.Lock }
+
+// hold returns a context in which the programs that change something hold the
+// job's lock too. A program that outlives a kill of this process is still about
+// to change the world; until it has, nobody can judge where the job stands.
+func (l *locks) hold(ctx context.Context) context.Context {
+	return command.Hold(ctx, l.held[0].File())
+}
+
+func (l *locks) release() {
+	for _, lock := range slices.Backward(l.held) {
+		_ = lock.Release() // the lock itself ends with its descriptor
+	}
+	l.held = nil
+}
+
 // lock takes all locks of a job, or none. It returns a *journal.LockedError
 // when another process works on the same thing.
-func (s Store) lock(plan *Plan) (release func(), err error) {
-	var held []*journal.Lock
-	release = func() {
-		for _, lock := range slices.Backward(held) {
-			_ = lock.Release() // the lock itself ends with its descriptor
-		}
-		held = nil
-	}
+func (s Store) lock(plan *Plan) (*locks, error) {
+	all := new(locks)
 	for _, lock := range s.locksOf(plan) {
 		taken, err := journal.Acquire(s.lockPath(lock[0]), lock[1])
-		if errors.Is(err, fs.ErrNotExist) && len(held) == 0 {
+		if errors.Is(err, fs.ErrNotExist) && len(all.held) == 0 {
 			// Another job that ended has tidied up since our prepare.
 			if err = s.prepare(); err == nil {
 				taken, err = journal.Acquire(s.lockPath(lock[0]), lock[1])
 			}
 		}
 		if err != nil {
-			release()
+			all.release()
 			return nil, err
 		}
-		held = append(held, taken)
+		all.held = append(all.held, taken)
 	}
-	return release, nil
+	return all, nil
 }
 
 // lockPath hashes a name, which may hold a slash or be too long for a file.
@@ -247,6 +263,12 @@ func (s Store) Find(name string, want func(JobInfo) bool) (JobInfo, error) {
 	}
 	switch len(fit) {
 	case 0:
+		// The one that is meant may be at work, which its locks will tell.
+		for _, job := range jobs {
+			if name != "" && job.State == StateRunning && (job.Plan.VM == name || job.Plan.Clone.Name == name) {
+				return job, nil
+			}
+		}
 		return JobInfo{}, &UnknownJobError{Name: name, Known: jobs}
 	case 1:
 		return fit[0], nil

@@ -63,6 +63,9 @@ func (Local) Run(ctx context.Context, cmd Cmd) (Result, error) {
 		return Result{}, &Error{Argv: argv, ExitCode: -1, Err: err}
 	}
 	defer closeAll()
+	if file := held(ctx, cmd); file != nil {
+		c.ExtraFiles = append(c.ExtraFiles, file)
+	}
 	if err := c.Start(); err != nil {
 		return Result{}, &Error{Argv: argv, ExitCode: -1, Err: err}
 	}

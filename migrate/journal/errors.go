@@ -48,9 +48,15 @@ type LockedError struct {
 	What string
 	// PID is the holder's process id as it wrote it, or 0 if it could not be read.
 	PID int
+	// Left is true if that process was killed, and a program that it had
+	// started is still at work.
+	Left bool
 }
 
 func (e *LockedError) Error() string {
+	if e.Left {
+		return fmt.Sprintf("%s is in use by a program that a killed vmmigrate (process %d) left at work: try again when it has ended", e.What, e.PID)
+	}
 	if e.PID == 0 {
 		return fmt.Sprintf("%s is in use by another vmmigrate", e.What)
 	}

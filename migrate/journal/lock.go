@@ -43,12 +43,13 @@ func acquire(path, what string) (*Lock, error) {
 		if err != nil {
 			return nil, &WriteError{Path: path, Err: err}
 		}
-		// Go opens with O_CLOEXEC, so no child holds the lock for longer.
+		// Go opens with O_CLOEXEC, so no child holds the lock for longer, save
+		// one that was given File.
 		if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 			pid := readPID(file)
 			_ = file.Close()
 			if errors.Is(err, unix.EWOULDBLOCK) {
-				return nil, &LockedError{Path: path, What: what, PID: pid}
+				return nil, &LockedError{Path: path, What: what, PID: pid, Left: pid != 0 && errors.Is(unix.Kill(pid, 0), unix.ESRCH)}
 			}
 			return nil, &WriteError{Path: path, Err: fmt.Errorf("lock: %w", err)}
 		}
@@ -80,6 +81,10 @@ func Held(path string) (pid int, held bool) {
 	}
 	return 0, false
 }
+
+// File is the open lock file. A program that inherits it holds the lock too,
+// until it ends.
+func (l *Lock) File() *os.File { return l.file }
 
 // Release gives the lock up and removes its file.
 func (l *Lock) Release() error {
