@@ -114,6 +114,9 @@ func (s Store) prepare() error {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return &journal.WriteError{Path: dir, Err: err}
 		}
+		if err := private(dir); err != nil {
+			return err
+		}
 	}
 	err := journal.Sweep(s.jobs(), func(id string) bool {
 		_, held := journal.Held(s.lockPath("job " + id))

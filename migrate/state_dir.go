@@ -1,0 +1,43 @@
+package migrate
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/vmmigrate/vmmigrate/migrate/journal"
+)
+
+// StateDirError says that the state directory, or a folder in it, is another's,
+// or that others may write there: whoever can put a journal into it chooses
+// what root does.
+type StateDirError struct {
+	// Dir is the folder, Owner its owner's number and Mode its permissions.
+	Dir   string
+	Owner int
+	Mode  os.FileMode
+	// User is the number of the user that this process runs as.
+	User int
+}
+
+func (e *StateDirError) Error() string {
+	if e.Owner != e.User {
+		return fmt.Sprintf("the state directory %s belongs to the user %d and not to %d, who runs this", e.Dir, e.Owner, e.User)
+	}
+	return fmt.Sprintf("others may write into the state directory %s (mode %04o)", e.Dir, e.Mode.Perm())
+}
+
+// private returns a *StateDirError for a folder that is not this user's own. A
+// group that is this process's own may write, as a umask of 002 has it.
+func private(dir string) error {
+	var stat unix.Stat_t
+	if err := unix.Stat(dir, &stat); err != nil {
+		return &journal.WriteError{Path: dir, Err: err}
+	}
+	others := stat.Mode&0o002 != 0 || stat.Mode&0o020 != 0 && int(stat.Gid) != os.Getegid()
+	if int(stat.Uid) != os.Geteuid() || others {
+		return &StateDirError{Dir: dir, Owner: int(stat.Uid), Mode: os.FileMode(stat.Mode & 0o777), User: os.Geteuid()}
+	}
+	return nil
+}

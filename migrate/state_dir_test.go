@@ -1,0 +1,62 @@
+package migrate
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestAStateDirectoryThatOthersMayWriteIntoIsRefused(t *testing.T) {
+	for _, at := range []string{"", "jobs", "locks"} {
+		store := Store{Dir: filepath.Join(t.TempDir(), "state"), Now: noon}
+		if err := store.prepare(); err != nil {
+			t.Fatal(err)
+		}
+		dir := filepath.Join(store.Dir, at)
+		if err := os.Chmod(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		var refused *StateDirError
+		if err := store.prepare(); !errors.As(err, &refused) || refused.Dir != dir || refused.Mode != 0o777 {
+			t.Errorf("%q: %v", at, err)
+		}
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := store.prepare(); err != nil {
+			t.Errorf("%q: one that others may only read: %v", at, err)
+		}
+	}
+}
+
+func TestAStateDirectoryOfAnotherUserIsRefused(t *testing.T) {
+	foreign := "/" // root's, for everybody but root
+	if os.Geteuid() == 0 {
+		foreign = filepath.Join(t.TempDir(), "theirs")
+		if err := os.Mkdir(foreign, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(foreign, 1000, 1000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var refused *StateDirError
+	if err := private(foreign); !errors.As(err, &refused) || refused.Owner == refused.User {
+		t.Errorf("%v", err)
+	}
+	w := newWorld(t)
+	plan := w.plan(options())
+	if os.Geteuid() != 0 {
+		return // the rest needs a folder that is another's
+	}
+	if err := os.Chown(w.state, 1000, 1000); err != nil {
+		t.Fatal(err)
+	}
+	w.disarm()
+	before := w.look()
+	if _, err := w.run(plan, ""); !errors.As(err, &refused) {
+		t.Errorf("a run: %v", err)
+	}
+	w.wantSame(before, "refused")
+}
