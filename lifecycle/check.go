@@ -37,8 +37,11 @@ const (
 
 // HeaderCheck is what came of checking one disk's header backup.
 type HeaderCheck struct {
-	Disk    string  `json:"disk"`
-	Volume  string  `json:"volume"`
+	// Disk is the target, and Volume VG/LV.
+	Disk   string `json:"disk"`
+	Volume string `json:"volume"`
+	// File is the backup, not there if none is known of, and Verdict what it
+	// is worth.
 	File    string  `json:"file,omitempty"`
 	Verdict Verdict `json:"verdict"`
 	// Notes say why, each a sentence without a full stop.

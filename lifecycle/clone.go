@@ -46,7 +46,9 @@ type Disk struct {
 func (d *Disk) Found() bool { return d.LV.Name != "" }
 
 // Open says whether the disk is unlocked as its domain needs it.
-func (d *Disk) Open() bool { return d.Mapping != nil && d.Mapping.Name == d.Mapper && !d.Mapping.ReadOnly }
+func (d *Disk) Open() bool {
+	return d.Mapping != nil && d.Mapping.Name == d.Mapper && !d.Mapping.ReadOnly
+}
 
 // Device is where the domain looks for the disk.
 func (d *Disk) Device() string { return "/dev/mapper/" + d.Mapper }
@@ -160,10 +162,12 @@ func (m *Manager) unknown(ctx context.Context, name string, defined bool, domain
 // Orphan is an encrypted volume of ours that no domain's metadata name: its
 // clone was undefined behind our back, or its job is not done.
 type Orphan struct {
-	VG   string `json:"vg"`
-	LV   string `json:"lv"`
-	Job  string `json:"job"`
-	Size int64  `json:"size"`
+	// VG and LV name the volume, and Job is the one that made it.
+	VG  string `json:"vg"`
+	LV  string `json:"lv"`
+	Job string `json:"job"`
+	// Size is in bytes.
+	Size int64 `json:"size"`
 }
 
 // orphans are the volumes with a job's tag that no clone claims.

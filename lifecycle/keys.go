@@ -19,6 +19,7 @@ type KeyOptions struct {
 
 // KeySlot is a key slot of one disk.
 type KeySlot struct {
+	// Disk is the target, Volume VG/LV and Slot the number.
 	Disk   string `json:"disk"`
 	Volume string `json:"volume"`
 	Slot   int    `json:"slot"`

@@ -99,6 +99,8 @@ const (
 	KeyAdded   EventName = "key-added"
 	KeyRemoved EventName = "key-removed"
 	KeyFits    EventName = "key-fits"
+	// Failed is how it ended for a clone; whoever shows events says so.
+	Failed EventName = "failed"
 )
 
 // Event is something that happened to a clone.

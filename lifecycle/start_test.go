@@ -218,10 +218,10 @@ func TestStatusTellsOfDisksOriginalAndWhatIsWrong(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	vda, vdb := s.Disks[0], s.Disks[1]
-	if !vda.Open || vda.Cipher != "aes-xts-plain64" || vda.KeySize != 512 || len(vda.KeySlots) != 1 || vda.Discard != (DiscardStatus{true, true}) || vda.Problem != nil || vda.Backup != nil {
+	if !vda.Open || vda.Cipher != "aes-xts-plain64" || vda.KeySize != 512 || len(vda.KeySlots) != 1 || vda.Discard != (DiscardStatus{true, true}) || vda.Err != nil || vda.Backup != nil {
 		t.Errorf("%+v", vda)
 	}
-	wrong[*HeaderLostError](t, vdb.Problem)
+	wrong[*HeaderLostError](t, vdb.Err)
 
 	no(t, w.virt.Undefine(t.Context(), imapUUID))
 	if report, err = w.Look(t.Context(), "imap-luks"); err != nil || report.Clones[0].Original.State != "undefined" || len(report.Orphans) != 0 {
@@ -240,7 +240,7 @@ func TestStatusChangesNothing(t *testing.T) {
 	w.volumes.inactive["imap-vda-luks"] = true
 	report, err := w.Look(t.Context())
 	no(t, err)
-	if !w.volumes.inactive["imap-vda-luks"] || report.Clones[0].Disks[0].Problem != nil || report.Clones[0].Access != "locked" {
+	if !w.volumes.inactive["imap-vda-luks"] || report.Clones[0].Disks[0].Err != nil || report.Clones[0].Access != "locked" {
 		t.Errorf("%+v", report)
 	}
 	if strings.Contains(w.mappings(), "cr_") || w.keys.asked > 0 {

@@ -11,55 +11,92 @@ import (
 
 // Status is how a clone stands.
 type Status struct {
-	Name  string           `json:"name"`
-	UUID  string           `json:"uuid"`
+	// Name and UUID are the domain's.
+	Name string `json:"name"`
+	UUID string `json:"uuid"`
+	// State is what the domain does, in virsh's words.
 	State hypervisor.State `json:"state"`
-	// Access is "running", "unlocked", "locked" or "partly unlocked".
-	Access string `json:"access"`
+	// Access is what can be read of its disks.
+	Access Access `json:"access"`
 	// Autostart is libvirt's flag: a start at boot fails while the disks are
 	// locked.
-	Autostart bool         `json:"autostart"`
-	Original  Original     `json:"original"`
-	Disks     []DiskStatus `json:"disks"`
+	Autostart bool `json:"autostart"`
+	// Original is the VM that it was made from, and Disks are its encrypted
+	// disks.
+	Original Original     `json:"original"`
+	Disks    []DiskStatus `json:"disks"`
 }
+
+// Access is what can be read of a clone's disks.
+type Access string
+
+// The kinds of access.
+const (
+	AccessRunning  Access = "running"
+	AccessUnlocked Access = "unlocked"
+	AccessPartly   Access = "partly unlocked"
+	AccessLocked   Access = "locked"
+)
+
+// OriginalState is what became of an original.
+type OriginalState string
+
+// The states of an original.
+const (
+	// OriginalRunning and OriginalThere are defined; OriginalUndefined is
+	// not, and has disks that are there; OriginalGone has neither.
+	OriginalRunning   OriginalState = "running"
+	OriginalThere     OriginalState = "there"
+	OriginalUndefined OriginalState = "undefined"
+	OriginalGone      OriginalState = "gone"
+)
 
 // Original is what became of the VM that a clone was made from.
 type Original struct {
-	Name string `json:"name"`
-	UUID string `json:"uuid"`
-	// State is "running", "there" (defined, and off), "undefined" (its disks
-	// are there) or "gone".
-	State string `json:"state"`
+	// Name and UUID are its own, as it is called now if it is defined.
+	Name  string        `json:"name"`
+	UUID  string        `json:"uuid"`
+	State OriginalState `json:"state"`
 	// Disks are its plain disks that still exist.
 	Disks []string `json:"disks"`
 }
 
 // DiskStatus is how one disk stands.
 type DiskStatus struct {
+	// Target is its name in the domain, and Volume VG/LV, as it is called now.
 	Target string `json:"target"`
 	Volume string `json:"volume"`
 	// RecordedVolume is what the metadata call it, where that is no longer
 	// its name.
 	RecordedVolume string `json:"recorded_volume,omitempty"`
-	LUKS           string `json:"luks_uuid"`
-	Device         string `json:"device"`
-	Open           bool   `json:"open"`
+	// LUKS is the UUID in the LUKS header, by which the volume is known.
+	LUKS string `json:"luks_uuid"`
+	// Device is where the domain looks for the disk, and Open whether it is
+	// there.
+	Device string `json:"device"`
+	Open   bool   `json:"open"`
 	// OpenAs is the name of a mapping that is not the one it should be.
 	OpenAs string `json:"open_as,omitempty"`
+	// Type, Cipher and KeySize are the header's, not there if it can't be read.
 	Type   string `json:"luks_type,omitempty"`
 	Cipher string `json:"cipher,omitempty"`
 	// KeySize is in bits.
-	KeySize  int           `json:"key_size,omitempty"`
+	KeySize int `json:"key_size,omitempty"`
+	// KeySlots are those in use.
 	KeySlots []SlotStatus  `json:"key_slots"`
 	Discard  DiscardStatus `json:"discard"`
 	// Backup is the newest header backup that is known of.
-	Backup *BackupStatus `json:"header_backup"`
-	// Problem is what keeps it from being used.
-	Problem error `json:"-"`
+	Backup *BackupStatus `json:"header_backup,omitempty"`
+	// Problem is what keeps it from being used, in a sentence, and Next are
+	// the commands that help. Whoever shows them fills them in from Err.
+	Problem string   `json:"problem,omitempty"`
+	Next    []string `json:"next,omitempty"`
+	Err     error    `json:"-"`
 }
 
 // SlotStatus is one key slot.
 type SlotStatus struct {
+	// Slot is its number, and PBKDF what makes a key of a passphrase.
 	Slot  int    `json:"slot"`
 	PBKDF string `json:"pbkdf"`
 }
@@ -74,6 +111,7 @@ type DiscardStatus struct {
 
 // BackupStatus is a header backup that is known of.
 type BackupStatus struct {
+	// File is where it was written to, and Made when.
 	File string    `json:"file"`
 	Made time.Time `json:"made"`
 	// There is whether the file is still where it was written to.
@@ -82,6 +120,7 @@ type BackupStatus struct {
 
 // Report is all that Look has found.
 type Report struct {
+	// Clones are those that were asked for.
 	Clones []Status `json:"clones"`
 	// Orphans are volumes of ours that belong to no clone.
 	Orphans []Orphan `json:"orphans"`
@@ -89,7 +128,7 @@ type Report struct {
 
 // Look says how the named clones stand, or all if none is named. It changes
 // nothing. It returns an *UnknownCloneError; what is wrong with a disk is in
-// its Problem.
+// its Err.
 func (m *Manager) Look(ctx context.Context, names ...string) (Report, error) {
 	all, err := m.All(ctx)
 	if err != nil {
@@ -155,13 +194,13 @@ func (m *Manager) status(ctx context.Context, h *host, clone *Clone, domains []h
 	}
 	switch {
 	case clone.State.Active():
-		s.Access = "running"
+		s.Access = AccessRunning
 	case open == 0:
-		s.Access = "locked"
+		s.Access = AccessLocked
 	case open < len(clone.Disks):
-		s.Access = "partly unlocked"
+		s.Access = AccessPartly
 	default:
-		s.Access = "unlocked"
+		s.Access = AccessUnlocked
 	}
 	var err error
 	s.Original, err = m.original(clone, domains)
@@ -170,7 +209,7 @@ func (m *Manager) status(ctx context.Context, h *host, clone *Clone, domains []h
 
 func (d *Disk) status() DiskStatus {
 	s := DiskStatus{
-		Target: d.Target, Volume: d.Volume(), LUKS: d.LUKS, Device: d.Device(), Open: d.Open(), KeySlots: []SlotStatus{}, Problem: d.Problem,
+		Target: d.Target, Volume: d.Volume(), LUKS: d.LUKS, Device: d.Device(), Open: d.Open(), KeySlots: []SlotStatus{}, Err: d.Problem,
 		Discard: DiscardStatus{VM: d.Discard == "unmap"},
 	}
 	if d.Renamed() {
@@ -200,7 +239,7 @@ func (d *Disk) passesDiscards() bool {
 
 // original says what became of the original.
 func (m *Manager) original(clone *Clone, domains []hypervisor.Domain) (Original, error) {
-	o := Original{Name: clone.Origin.Name, UUID: clone.Origin.UUID, State: "gone", Disks: []string{}}
+	o := Original{Name: clone.Origin.Name, UUID: clone.Origin.UUID, State: OriginalGone, Disks: []string{}}
 	for _, disk := range clone.Disks {
 		if disk.Source == "" {
 			continue
@@ -211,18 +250,17 @@ func (m *Manager) original(clone *Clone, domains []hypervisor.Domain) (Original,
 		}
 		if there {
 			o.Disks = append(o.Disks, disk.Source)
-			o.State = "undefined"
+			o.State = OriginalUndefined
 		}
 	}
 	for _, domain := range domains {
 		if !strings.EqualFold(domain.UUID, clone.Origin.UUID) {
 			continue
 		}
-		o.Name, o.State = domain.Name, "there"
+		o.Name, o.State = domain.Name, OriginalThere
 		if domain.State.Active() {
-			o.State = "running"
+			o.State = OriginalRunning
 		}
 	}
 	return o, nil
 }
-

@@ -7,19 +7,26 @@ import (
 
 // Trim is how far a guest's discards get, disk by disk.
 type Trim struct {
+	// VM is the clone, and Disks are its encrypted disks.
 	VM    string     `json:"vm"`
 	Disks []DiskTrim `json:"disks"`
 }
 
 // DiskTrim is how far the discards on one disk get.
 type DiskTrim struct {
-	Target string      `json:"target"`
+	// Target is its name in the domain.
+	Target string `json:"target"`
+	// Layers are what lies between the guest and the hardware, from the top.
 	Layers []TrimLayer `json:"layers"`
 	// StopsAt is the kind of the first layer that does not pass them on, or ""
 	// when they reach the bottom.
-	StopsAt LayerKind `json:"stops_at"`
-	// Problem is why not all layers could be looked at.
-	Problem error `json:"-"`
+	StopsAt LayerKind `json:"stops_at,omitempty"`
+	// Problem is why not all layers could be looked at, in a sentence, and
+	// Next are the commands that help. Whoever shows them fills them in: the
+	// one from Err.
+	Problem string   `json:"problem,omitempty"`
+	Next    []string `json:"next,omitempty"`
+	Err     error    `json:"-"`
 }
 
 // LayerKind is a kind of layer between a guest and the hardware.
@@ -35,16 +42,18 @@ const (
 
 // TrimLayer is one layer.
 type TrimLayer struct {
+	// Layer is its kind.
 	Layer LayerKind `json:"layer"`
 	// Name is the disk's target, the mapping, the volume or the device.
-	Name   string `json:"name"`
+	Name string `json:"name"`
+	// Passes is whether it passes discards on, and Why says why.
 	Passes bool   `json:"passes"`
 	Why    string `json:"why"`
 }
 
 // CheckTrim says for each disk of a clone whether discards pass every layer
 // down to the hardware, and which one stops them. It changes nothing. What
-// keeps a layer from being looked at is the disk's Problem.
+// keeps a layer from being looked at is the disk's Err.
 func (m *Manager) CheckTrim(ctx context.Context, name string) (Trim, error) {
 	clone, err := m.Find(ctx, name)
 	if err != nil {
@@ -65,7 +74,7 @@ func (m *Manager) CheckTrim(ctx context.Context, name string) (Trim, error) {
 }
 
 func (m *Manager) trim(ctx context.Context, disk *Disk) (DiskTrim, error) {
-	t := DiskTrim{Target: disk.Target, Layers: []TrimLayer{disk.guestLayer(), disk.cryptLayer()}, Problem: disk.Problem}
+	t := DiskTrim{Target: disk.Target, Layers: []TrimLayer{disk.guestLayer(), disk.cryptLayer()}, Err: disk.Problem}
 	if disk.Found() && disk.LV.Active {
 		layers, err := m.Devices.Below(ctx, disk.LV.Path)
 		if err != nil {

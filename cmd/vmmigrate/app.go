@@ -56,6 +56,7 @@ func (s *session) app() *cli.App {
 		Flags:     globalFlags(),
 		Commands: []*cli.Command{
 			s.planCommand(), s.runCommand(), s.resumeCommand(), s.rollbackCommand(), s.jobsCommand(), s.verifyCommand(), s.xmlCommand(),
+			s.startCommand(), s.stopCommand(), s.unlockCommand(), s.lockCommand(), s.statusCommand(), s.headerCommand(), s.keyCommand(), s.trimCommand(),
 			s.completeCommand(),
 		},
 		Before:  s.before,

@@ -29,13 +29,17 @@ func see(args ...string) (seen, error) {
 	var got seen
 	s := &session{streams: streams{in: os.Stdin, out: new(bytes.Buffer), err: new(bytes.Buffer)}, machine: testMachine()}
 	app := s.app()
+	look := func(c *cli.Context) error {
+		got = seen{
+			Command: pathOf(c), VM: c.StringSlice("vm"), Name: c.String("name"), All: c.Bool("all"),
+			Output: c.String(flagOutput), Args: c.Args().Slice(),
+		}
+		return nil
+	}
 	for _, command := range app.Commands {
-		command.Action = func(c *cli.Context) error {
-			got = seen{
-				Command: pathOf(c), VM: c.StringSlice("vm"), Name: c.String("name"), All: c.Bool("all"),
-				Output: c.String(flagOutput), Args: c.Args().Slice(),
-			}
-			return nil
+		command.Action = look
+		for _, sub := range command.Subcommands {
+			sub.Action = look
 		}
 	}
 	arranged, err := arrange(app, append([]string{"vmmigrate"}, args...))

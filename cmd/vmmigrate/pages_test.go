@@ -63,6 +63,7 @@ func topics() []topic {
 		}},
 		{"Files", [][2]string{
 			{"/var/lib/vmmigrate/jobs/JOB/journal", "what a job was about to do and what it has done"},
+			{"/var/lib/vmmigrate/headers", "the header backups of vmmigrate header backup, each with its digest beside it; move them off the host"},
 			{"/var/lib/vmmigrate/jobs/JOB/DISK.luks-header", "the backup of a new volume's LUKS header: whoever has it and an old passphrase can open the volume"},
 		}},
 	}
@@ -245,6 +246,9 @@ func reference() string {
 }
 
 var schemaOf = map[string]string{
+	"vmmigrate status": "status.schema.json", "vmmigrate trim check": "trim.schema.json",
+	"vmmigrate header backup": "header-backup.schema.json", "vmmigrate header check": "header-check.schema.json",
+	"vmmigrate start, stop, unlock, lock, header restore, key (an object a line)": "life-events.schema.json",
 	"vmmigrate plan": "plan.schema.json", "vmmigrate jobs": "jobs.schema.json", "vmmigrate verify": "verify.schema.json",
 	"vmmigrate run, resume, rollback (an object a line)": "events.schema.json",
 }

@@ -109,7 +109,10 @@ func (s *schemas) collect(t reflect.Type, properties object, required *[]string)
 			continue
 		}
 		name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
-		if name == "" || name == "-" {
+		if name == "-" {
+			continue // for Go alone
+		}
+		if name == "" {
 			s.t.Errorf("%s.%s has no name in JSON", t, field.Name)
 			continue
 		}

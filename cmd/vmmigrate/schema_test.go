@@ -12,6 +12,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/vmmigrate/vmmigrate/lifecycle"
 	"github.com/vmmigrate/vmmigrate/migrate"
 )
 
@@ -20,10 +21,15 @@ const docs = "../../docs/"
 func TestTheSchemasInDocsAreThoseOfTheDocuments(t *testing.T) {
 	s := &schemas{t: t, sources: make(map[string]*source)}
 	for name, schema := range map[string]object{
-		"plan.schema.json":   s.document("plan.schema.json", "vmmigrate plan --output json", reflect.TypeFor[planDocument]()),
-		"jobs.schema.json":   s.document("jobs.schema.json", "vmmigrate jobs --output json", reflect.TypeFor[jobsDocument]()),
-		"verify.schema.json": s.document("verify.schema.json", "vmmigrate verify --output json", reflect.TypeFor[verifyDocument]()),
-		"events.schema.json": s.events("events.schema.json"),
+		"plan.schema.json":          s.document("plan.schema.json", "vmmigrate plan --output json", reflect.TypeFor[planDocument]()),
+		"jobs.schema.json":          s.document("jobs.schema.json", "vmmigrate jobs --output json", reflect.TypeFor[jobsDocument]()),
+		"verify.schema.json":        s.document("verify.schema.json", "vmmigrate verify --output json", reflect.TypeFor[verifyDocument]()),
+		"status.schema.json":        s.document("status.schema.json", "vmmigrate status --output json", reflect.TypeFor[lifecycle.Report]()),
+		"trim.schema.json":          s.document("trim.schema.json", "vmmigrate trim check --output json", reflect.TypeFor[lifecycle.Trim]()),
+		"header-backup.schema.json": s.document("header-backup.schema.json", "vmmigrate header backup --output json", reflect.TypeFor[headerBackupDocument]()),
+		"header-check.schema.json":  s.document("header-check.schema.json", "vmmigrate header check --output json", reflect.TypeFor[headerCheckDocument]()),
+		"life-events.schema.json":   s.document("life-events.schema.json", "A line of vmmigrate start, stop, unlock, lock, header restore and key --output json", reflect.TypeFor[lifeEvent]()),
+		"events.schema.json":        s.events("events.schema.json"),
 	} {
 		var b strings.Builder
 		if err := writeDocument(&b, schema); err != nil {
