@@ -12,7 +12,7 @@ var blind = []refusal{
 	{
 		claim: "libvirtd hangs", prepare: `kill -STOP "$(cat /run/libvirtd.pid)"`, restore: `kill -CONT "$(cat /run/libvirtd.pid)"`,
 		run:  append([]string{"run", "--vm", "imap", "--key-file", KeyFile}, cheap...),
-		says: []string{"libvirt", "no answer"},
+		says: []string{"libvirt", "did not answer"},
 	},
 	{
 		// The daemon wants a name and a password, which vmmigrate has not.

@@ -20,7 +20,7 @@ This is the test host, a Linux of its own in a process. Nothing here touches you
   lvs; lsblk                     its first disk, /dev/vg0/lvimap_hd0
   vmmigrate plan --vm imap       what would be done
   echo secret >/root/key; vmmigrate run --vm imap --key-file /root/key
-  virsh start --console imap-luks
+  virsh start imap-luks; tail -F /var/log/libvirt/qemu/imap-luks-serial.log
 Leave with exit or Ctrl-D.
 
 `
