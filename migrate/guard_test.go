@@ -50,7 +50,10 @@ func TestAVMThatStartsOnTheSourceStopsTheJob(t *testing.T) {
 					synctest.Wait() // the guard is at its post
 					c.start(w)
 					began := time.Now()
-					<-ctx.Done()
+					select {
+					case <-ctx.Done():
+					case <-time.After(time.Hour):
+					}
 					if took := time.Since(began); took > guardInterval {
 						t.Errorf("it took %v to notice", took)
 					}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/vmmigrate/vmmigrate/blockcopy"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
 	"github.com/vmmigrate/vmmigrate/luks"
 	"github.com/vmmigrate/vmmigrate/lvm"
@@ -213,6 +214,32 @@ func TestACopyWhoseRecordIsGoneIsVerifiedAnew(t *testing.T) {
 		}
 		w.wantMoved(before, plan, string(stop))
 	}
+}
+
+// A record of chunks that were written under another header is about noise.
+func TestARecordOfAnotherHeaderIsNotTrusted(t *testing.T) {
+	w := newWorld(t)
+	before := w.look()
+	plan := w.planned()
+	_, err := w.run(plan, Open)
+	w.wantStopped(err, Open, Kept, "the run")
+	first := plan.Disks[0]
+	chunks, err := blockcopy.CreateChunks(filepath.Join(w.state, "jobs", plan.Job, "vda.chunks"), first.Payload, foreignLUKS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := &disk{w: w, name: "source", source: w.sources[first.Source.Path].bytes}
+	elsewhere := &disk{w: w, name: "elsewhere", payload: &payload{live: make([]byte, first.Payload)}}
+	if _, err := blockcopy.Copy(w.context(), blockcopy.Job{Source: source, Target: elsewhere, PayloadSize: first.Payload, Done: chunks, Workers: 1, BlockSize: testBlock}); err != nil {
+		t.Fatal(err)
+	}
+	if err := chunks.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.resume(plan.Job); err != nil {
+		t.Fatal(err)
+	}
+	w.wantMoved(before, plan, "copied in spite of the record")
 }
 
 // A damaged record of chunks costs time, never bytes.
