@@ -67,8 +67,25 @@ func (v *overview) text() string {
 	return b.String()
 }
 
+// rows is the table. Where it is too wide for the terminal it does without the
+// state, which is told again where it matters.
 func (v *overview) rows() *listing {
-	t := v.table("VM", "STATE", "DISK", "SIZE", "TARGET", "FITS", "AT LEAST", "RESULT")
+	t := v.rowsWith(true)
+	if !t.fitsTable() {
+		return v.rowsWith(false)
+	}
+	return t
+}
+
+func (v *overview) rowsWith(withState bool) *listing {
+	headings := []string{"VM", "STATE", "DISK", "SIZE", "TARGET", "FITS", "TIME", "RESULT"}
+	columns := func(cells ...string) []string {
+		if !withState {
+			cells = slices.Delete(cells, 1, 2)
+		}
+		return cells
+	}
+	t := v.table(columns(headings...)...)
 	t.paint = func(column int, cell string) string {
 		if column != len(t.headings)-1 {
 			return cell
@@ -94,7 +111,7 @@ func (v *overview) rows() *listing {
 			takes = seconds(time.Duration(s * float64(time.Second)))
 		}
 		if len(plan.Disks) == 0 {
-			t.add(plan.VM, state, "-", "-", "-", "-", takes, word)
+			t.add(columns(plan.VM, state, "-", "-", "-", "-", takes, word)...)
 		}
 		for d, disk := range plan.Disks {
 			if d > 0 {
@@ -104,7 +121,7 @@ func (v *overview) rows() *listing {
 			if disk.Volume.VG != "" {
 				target = disk.Volume.VG + "/" + disk.Volume.Name
 			}
-			t.add(plan.VM, state, disk.Target, humanize.IBytes(uint64(disk.Source.Size)), target, fits(plan, disk), takes, word)
+			t.add(columns(plan.VM, state, disk.Target, humanize.IBytes(uint64(disk.Source.Size)), target, fits(plan, disk), takes, word)...)
 		}
 	}
 	return t

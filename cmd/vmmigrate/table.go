@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -57,18 +58,28 @@ func (l *listing) text(indent int) string {
 	return rendered
 }
 
+// fitsTable says whether the listing is a table, and not records.
+func (l *listing) fitsTable() bool {
+	return l.width == 0 || text.LongestLineLen(l.table()) <= l.width
+}
+
 func (l *listing) table() string {
 	t := table.NewWriter()
 	style := table.StyleDefault
 	style.Options = table.OptionsNoBordersAndSeparators
 	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
 	style.Format.Header = text.FormatDefault
-	if l.bold {
-		style.Color.Header = text.Colors{text.Bold}
-	}
 	t.SetStyle(style)
 	t.SuppressTrailingSpaces()
-	t.AppendHeader(tableRow(l.headings))
+	headings := slices.Clone(l.headings)
+	if l.bold {
+		// Each by itself: the style's own colour includes the blanks at
+		// the end, which then count as columns.
+		for i := range headings {
+			headings[i] = text.Bold.Sprint(headings[i])
+		}
+	}
+	t.AppendHeader(tableRow(headings))
 	for _, row := range l.rows {
 		t.AppendRow(tableRow(l.painted(row)))
 	}

@@ -68,7 +68,7 @@ func painted(t *testing.T, written string) (lines []string, widest int) {
 				line = ""
 			case "0K":
 				line = string([]rune(line)[:min(cursor, len([]rune(line)))])
-			case "0m", "1m", "31m", "33m":
+			case "0m", "1m", "31m", "32m", "33m":
 			default:
 				t.Fatalf("unexpected escape sequence %q", sequence)
 			}
