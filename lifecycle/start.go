@@ -28,7 +28,12 @@ func (m *Manager) Start(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := m.unused(ctx, clone); err != nil {
+	// A person may have taken minutes to type: look again.
+	err = m.guard(ctx, clone)
+	if err == nil {
+		err = m.unused(ctx, clone)
+	}
+	if err != nil {
 		return m.takeBack(ctx, clone, opened, err)
 	}
 	began := m.Now()

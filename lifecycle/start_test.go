@@ -42,6 +42,18 @@ func TestACloneIsNotStartedBesideItsOriginal(t *testing.T) {
 	w.isOpen("")
 }
 
+func TestAnOriginalThatIsStartedWhileThePassphraseIsTypedIsSeen(t *testing.T) {
+	w := newWorld(t)
+	w.vault.Before = func(op string) error {
+		if op == "open" {
+			w.virt.SetState(imapUUID, hypervisor.Running)
+		}
+		return nil
+	}
+	wrong[*ConflictError](t, w.Start(t.Context(), "imap-luks"))
+	w.isOpen("")
+}
+
 func TestACloneIsNotStartedBesideAVMWithItsHardwareAddress(t *testing.T) {
 	w := newWorld(t)
 	w.define(domain("web", webUUID, "52:54:00:44:55:66", "", ""))

@@ -64,7 +64,7 @@ func (m *Manager) CheckTrim(ctx context.Context, name string) (Trim, error) {
 	}
 	trim := Trim{VM: clone.Name, Disks: []DiskTrim{}}
 	for i := range clone.Disks {
-		one, err := m.trim(ctx, &clone.Disks[i])
+		one, err := m.trim(ctx, clone, &clone.Disks[i])
 		if err != nil {
 			return Trim{}, err
 		}
@@ -73,7 +73,7 @@ func (m *Manager) CheckTrim(ctx context.Context, name string) (Trim, error) {
 	return trim, nil
 }
 
-func (m *Manager) trim(ctx context.Context, disk *Disk) (DiskTrim, error) {
+func (m *Manager) trim(ctx context.Context, clone *Clone, disk *Disk) (DiskTrim, error) {
 	t := DiskTrim{Target: disk.Target, Layers: []TrimLayer{disk.guestLayer(), disk.cryptLayer()}, Err: disk.Problem}
 	if disk.Found() && disk.LV.Active {
 		layers, err := m.Devices.Below(ctx, disk.LV.Path)
@@ -83,6 +83,8 @@ func (m *Manager) trim(ctx context.Context, disk *Disk) (DiskTrim, error) {
 		for i, layer := range layers {
 			t.Layers = append(t.Layers, disk.deviceLayer(i, layer))
 		}
+	} else if t.Err == nil {
+		t.Err = &VolumeError{Clone: clone.Name, Disk: disk.Target, Volume: disk.Volume(), LUKS: disk.LUKS, Reason: "it is not active, so what lies below it is not known"}
 	}
 	for _, layer := range t.Layers {
 		if !layer.Passes && t.StopsAt == "" {

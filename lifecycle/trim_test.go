@@ -40,6 +40,18 @@ func TestTrimNamesTheLayerThatStopsDiscards(t *testing.T) {
 	}
 }
 
+func TestTrimDoesNotGuessWhatLiesBelowAVolumeThatIsNotActive(t *testing.T) {
+	w := newWorld(t)
+	w.devices.stacks["/dev/vg0/imap-vdb-luks"] = []Layer{{Name: "dm-4", Discard: 1 << 30}}
+	w.volumes.inactive["imap-vda-luks"] = true
+	trim, err := w.CheckTrim(t.Context(), "imap-luks")
+	no(t, err)
+	wrong[*VolumeError](t, trim.Disks[0].Err)
+	if len(trim.Disks[0].Layers) != 2 || trim.Disks[1].Err != nil {
+		t.Errorf("%+v", trim)
+	}
+}
+
 // sysfs is a tree as the kernel shows it: a mapping on a volume on two disks,
 // one of them a partition.
 func sysfs(t *testing.T) string {
