@@ -134,7 +134,7 @@ func TestOneExtentDecidesWhetherItFits(t *testing.T) {
 		size := rapid.Int64Range(1, 64*gib).Draw(rt, "size")
 		s := imap(t)
 		s.disk("vda", func(d *DiskFacts) { d.Size = size })
-		need := (lvmSize(rt, size, extent)) / extent
+		need := lvmSize(rt, size, extent) / extent
 		for _, free := range []int64{need, need - 1} {
 			s.facts.VGs[0] = group("vg0", extent, free)
 			blocked := codes(s.plan().Blockers)
