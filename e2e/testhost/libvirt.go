@@ -18,9 +18,11 @@ security_driver = "none"
 // answers.
 func (h *Host) StartLibvirt(ctx context.Context) error {
 	begin := time.Now()
-	// The machine's own is readable by root alone, and a harness that is not
-	// root can't lift it into the overlay to be overwritten.
-	if _, err := h.Run(ctx, "rm", "-f", "/etc/libvirt/qemu.conf"); err != nil {
+	// The machine's own configuration is readable by root alone, and a harness
+	// that is not root can't lift it into the overlay to be overwritten. And
+	// on a terminal virsh starts an agent for polkit, which does not run here,
+	// and complains.
+	if _, err := h.Run(ctx, "rm", "-f", "/etc/libvirt/qemu.conf", "/usr/bin/pkttyagent"); err != nil {
 		return err
 	}
 	if err := h.WriteFile(ctx, "/etc/libvirt/qemu.conf", []byte(qemuConf), 0o600); err != nil {
