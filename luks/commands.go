@@ -3,6 +3,7 @@ package luks
 import (
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/vmmigrate/vmmigrate/internal/command"
 )
@@ -17,7 +18,11 @@ func FormatCommand(spec FormatSpec, key Key) command.Cmd {
 	if spec.Type == "" {
 		spec.Type = LUKS2
 	}
-	return keyed(spec.args(), key, spec.Device)
+	cmd := keyed(spec.args(), key, spec.Device)
+	// It notes a SIGTERM and goes on deriving the key all the same, for seconds.
+	// Killed, it leaves half a header, which the next format replaces.
+	cmd.Grace = time.Second
+	return cmd
 }
 
 // OpenCommand is the cryptsetup that Open runs (cryptsetup-open(8)).

@@ -26,6 +26,9 @@ type Cmd struct {
 	ReadOnly bool
 	// Timeout bounds the run; zero means the context alone does.
 	Timeout time.Duration
+	// Grace is how long it may take to end on SIGTERM, once its time is over
+	// or its context has ended, before it is killed; zero is five seconds.
+	Grace time.Duration
 }
 
 // String is the command line as a person would type it in a shell, quoted

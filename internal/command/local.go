@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,8 @@ type Local struct{}
 var _ Runner = Local{}
 
 // grace is how long a program may take to end after its context did, before
-// it is killed: cryptsetup removes a half-made mapping on SIGTERM.
+// it is killed, unless it says otherwise: cryptsetup removes a half-made mapping
+// on SIGTERM.
 const grace = 5 * time.Second
 
 // Run implements Runner.
@@ -56,7 +58,7 @@ func (Local) Run(ctx context.Context, cmd Cmd) (Result, error) {
 	// own the program does not get it half-way through an act.
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
-	c.WaitDelay = grace
+	c.WaitDelay = cmp.Or(cmd.Grace, grace)
 
 	feed, closeAll, err := pipes(c, cmd.Inputs)
 	if err != nil {

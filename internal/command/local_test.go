@@ -233,3 +233,13 @@ func TestADaemonThatAProgramLeavesBehindDoesNotMakeItFail(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAProgramThatIgnoresSIGTERMIsKilledOnceItsGraceIsOver(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	_, err := Local{}.Run(ctx, Cmd{Name: "sh", Args: []string{"-c", `trap "" TERM; exec sleep 20`}, Grace: 100 * time.Millisecond})
+	if took := time.Since(began); err == nil || took > grace {
+		t.Errorf("%v after %s", err, took)
+	}
+}
