@@ -202,7 +202,7 @@ func (e *editor) finish() (Rewritten, error) {
 	if err != nil {
 		return Rewritten{}, err
 	}
-	top := e.document.nodes()
+	top := e.nodes()
 	paths := make(map[*etree.Element]*node)
 	top.index(paths)
 	for _, a := range e.added {

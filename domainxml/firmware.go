@@ -156,7 +156,7 @@ func (e *editor) nvram(n NVRAM) {
 }
 
 func (e *editor) tpm(tpms []TPM) error {
-	elements := e.document.devices("tpm")
+	elements := e.devices("tpm")
 	placed := false
 	for _, element := range elements {
 		backend := kid(element, "backend")

@@ -11,7 +11,7 @@ import (
 // iotune, block sizes, alias, address) stays.
 func (e *editor) disks() error {
 	elements := make(map[string]*etree.Element)
-	for i, element := range e.document.devices("disk") {
+	for i, element := range e.devices("disk") {
 		elements[e.before.disks[i].Target] = element
 	}
 	for _, de := range e.edit.Disks {

@@ -198,7 +198,7 @@ func (s *scanner) token(token xml.Token, at span) error {
 	case xml.StartElement:
 		return s.start(t, at)
 	case xml.CharData:
-		if len(s.open) == 0 && strings.Trim(string(t), " \t\r\n") != "" && !(at.from == 0 && string(bytes.TrimSpace(t)) == "\ufeff") {
+		if len(s.open) == 0 && strings.Trim(string(t), " \t\r\n") != "" && (at.from != 0 || string(bytes.TrimSpace(t)) != "\ufeff") {
 			return s.fail("text stands outside the root element")
 		}
 	case xml.ProcInst:
