@@ -42,7 +42,7 @@ func set(t *testing.T, run ...string) host {
 	if err != nil || result.ExitCode != 0 {
 		t.Fatalf("run: %+v, %v", result, err)
 	}
-	h.sh(t, `rm -r /var/lib/vmmigrate`)
+	h.sh(t, `find /var/lib/vmmigrate -mindepth 1 -delete`)
 	return h
 }
 
