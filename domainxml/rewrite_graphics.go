@@ -13,7 +13,7 @@ func (e *editor) graphics() error {
 	if !e.clone {
 		return nil
 	}
-	for _, element := range e.document.devices("graphics") {
+	for _, element := range e.devices("graphics") {
 		switch attrValue(element, "type") {
 		case "vnc":
 			e.vnc(element)

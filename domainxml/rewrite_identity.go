@@ -36,7 +36,7 @@ func (e *editor) identity() error {
 		// An empty one has libvirt choose another when it defines the clone.
 		e.setText(genid, "", "the generation ID tells the guest whether it is a copy; libvirt makes a new one")
 	}
-	for _, vsock := range e.document.devices("vsock") {
+	for _, vsock := range e.devices("vsock") {
 		if cid := kid(vsock, "cid"); cid != nil && attrValue(cid, "auto") != "yes" {
 			const why = "a vsock address is unique on a host; libvirt chooses another"
 			e.set(cid, "auto", "yes", why)
@@ -67,7 +67,7 @@ var generated = []string{"vnet", "macvtap", "macvlan"}
 
 // interfaces gives each interface its address and frees the host-side names.
 func (e *editor) interfaces() error {
-	elements := e.document.devices("interface")
+	elements := e.devices("interface")
 	for i, element := range elements {
 		if i < len(e.edit.MACs) && e.edit.MACs[i] != "" {
 			e.setMAC(element, e.edit.MACs[i])

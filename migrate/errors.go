@@ -146,7 +146,7 @@ func (e *CloneStartedError) Error() string {
 	if e.Running {
 		return fmt.Sprintf("the clone %q is running", e.Clone)
 	}
-	return fmt.Sprintf("the clone %q has been started since the copy (%s), so its disk may hold what exists nowhere else", e.Clone, e.Evidence)
+	return fmt.Sprintf("the clone %q may have been started since the copy (%s), so its disk may hold what exists nowhere else", e.Clone, e.Evidence)
 }
 
 // UndoneError says that a job can't be resumed because its rollback has begun.

@@ -24,5 +24,5 @@ type machine struct {
 // definition, which takes most of a minute on a slow host. A passphrase command
 // may have a person touch a token, but nobody waits for a hung one all night.
 func thisMachine() machine {
-	return machine{root: os.Geteuid() == 0, installed: command.Installed, libvirtTime: 90 * time.Second, keyTime: 2 * time.Minute}
+	return machine{root: os.Geteuid() == 0, installed: command.Installed, libvirtTime: 30 * time.Second, keyTime: 2 * time.Minute}
 }
