@@ -20,9 +20,10 @@ type machine struct {
 	keyTime time.Duration
 }
 
-// thisMachine is the real one. libvirt probes QEMU at the first look at a
-// definition, which takes most of a minute on a slow host. A passphrase command
-// may have a person touch a token, but nobody waits for a hung one all night.
+// thisMachine is the real one. What makes libvirt probe QEMU, which takes most of
+// a minute on a slow host, may take longer than libvirtTime: package hypervisor
+// waits for that as long as the daemon answers pings. A passphrase command may
+// have a person touch a token, but nobody waits for a hung one all night.
 func thisMachine() machine {
 	return machine{root: os.Geteuid() == 0, installed: command.Installed, libvirtTime: 30 * time.Second, keyTime: 2 * time.Minute}
 }
