@@ -54,6 +54,7 @@ bench: setup build
 	$(CACHE)/bin/bench
 	$(CACHE)/bin/bench -rate 500MB -memory=false
 	go run ./e2e/cmd/testhost run -- $(CACHE)/bin/bench -crypt -size 256MiB
+	go test -tags e2e -count=1 -v -run 'TwoHundred|Hangs' ./e2e/batch
 
 setup:
 	sh e2e/setup.sh
