@@ -14,6 +14,7 @@ import (
 // Call is one act of a job as it will be asked for: a program that is run, a
 // request to libvirt, or what vmmigrate does by itself.
 type Call struct {
+	// Step is where in the job it is made.
 	Step StepName `json:"step"`
 	// Disk is the target that it is about, or empty.
 	Disk string `json:"disk,omitempty"`

@@ -18,6 +18,7 @@ type rehearsalDocument struct {
 
 // rehearsedVM is one VM and the calls that would be made for it.
 type rehearsedVM struct {
+	// VM is the domain to be migrated.
 	VM string `json:"vm"`
 	// Clone is the domain that would be defined.
 	Clone string `json:"clone"`

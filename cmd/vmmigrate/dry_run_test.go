@@ -1,12 +1,30 @@
 package main
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vmmigrate/vmmigrate/migrate"
 )
+
+func TestARehearsalAsJSONFitsItsSchema(t *testing.T) {
+	var printed bytes.Buffer
+	document := rehearsalDocument{VMs: []rehearsedVM{
+		{VM: "imap", Clone: "imap-luks", Calls: []migrate.Call{
+			{Step: migrate.Format, Disk: "vda", Argv: []string{"cryptsetup", "luksFormat"}, Secrets: []string{"the key"}},
+			{Step: migrate.Copy, Disk: "vda", Itself: "copy"}, {Step: migrate.Define, Libvirt: "virDomainDefineXMLFlags"},
+		}},
+		{VM: "web", Clone: "web-luks", Job: testJob, Calls: []migrate.Call{}},
+	}}
+	if err := writeDocument(&printed, document); err != nil {
+		t.Fatal(err)
+	}
+	if n := judge(t, "rehearsal.schema.json", printed.Bytes()); n != 1 {
+		t.Errorf("%d documents", n)
+	}
+}
 
 func TestARehearsalIsCommandsThatAShellWouldSplitAlikeAndNoKey(t *testing.T) {
 	got := rehearsal(rehearsalDocument{VMs: []rehearsedVM{

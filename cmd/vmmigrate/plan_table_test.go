@@ -22,15 +22,19 @@ func evening() *overview {
 		return d
 	}
 	plans := []*migrate.Plan{
-		{VM: "imap", Disks: []migrate.DiskPlan{disk("vda", "imap-vda-luks", 20*gib), disk("vdb", "imap-vdb-luks", 300*gib)},
-			Warnings: []migrate.Finding{{Message: "the VM starts with the host; the clone will not, since its disks are locked after a boot"}}},
+		{
+			VM: "imap", Disks: []migrate.DiskPlan{disk("vda", "imap-vda-luks", 20*gib), disk("vdb", "imap-vdb-luks", 300*gib)},
+			Warnings: []migrate.Finding{{Message: "the VM starts with the host; the clone will not, since its disks are locked after a boot"}},
+		},
 		{VM: "büro 日本", Disks: []migrate.DiskPlan{disk("sda", "b_ro-sda-luks-1f2e3d4c", 8*gib)}},
 		{VM: "evil\x1b[31m\u202egpj", Blockers: []migrate.Finding{{Code: migrate.NoDisk, Message: "it has no disk to move"}}},
-		{VM: "web", Disks: []migrate.DiskPlan{disk("vda", "web-vda-luks", 40*gib)},
+		{
+			VM: "web", Disks: []migrate.DiskPlan{disk("vda", "web-vda-luks", 40*gib)},
 			Blockers: []migrate.Finding{
 				{Code: migrate.Active, Message: "it is running", Remedy: "virsh shutdown web"},
 				{Code: migrate.VGFull, Disk: "vda", Message: "vg0 has no room", Remedy: "grow it with vgextend, or choose another with --vg"},
-			}},
+			},
+		},
 		{VM: "vault", Blockers: []migrate.Finding{{Code: migrate.AlreadyLUKS, Disk: "vda", Message: "the source of vda holds a LUKS header already: /dev/vg0/vault"}}},
 		{VM: "half", Blockers: []migrate.Finding{{Code: migrate.JobUnfinished, Message: "job " + testJob + " for it is unfinished (interrupted)"}}},
 	}

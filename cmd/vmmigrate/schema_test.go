@@ -22,6 +22,7 @@ func TestTheSchemasInDocsAreThoseOfTheDocuments(t *testing.T) {
 	s := &schemas{t: t, sources: make(map[string]*source)}
 	for name, schema := range map[string]object{
 		"plan.schema.json":          s.document("plan.schema.json", "vmmigrate plan --output json", reflect.TypeFor[planDocument]()),
+		"rehearsal.schema.json":     s.document("rehearsal.schema.json", "vmmigrate run --dry-run --output json", reflect.TypeFor[rehearsalDocument]()),
 		"jobs.schema.json":          s.document("jobs.schema.json", "vmmigrate jobs --output json", reflect.TypeFor[jobsDocument]()),
 		"verify.schema.json":        s.document("verify.schema.json", "vmmigrate verify --output json", reflect.TypeFor[verifyDocument]()),
 		"status.schema.json":        s.document("status.schema.json", "vmmigrate status --output json", reflect.TypeFor[lifecycle.Report]()),
