@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/dustin/go-humanize"
 
@@ -52,7 +53,7 @@ func (copyDisk) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
 	defer chunks.Close() // every checkpoint was flushed
 	ctx, stop := job.guardSource(ctx)
 	defer stop()
-	result, err := job.Copier.Copy(ctx, CopyRequest{
+	result, err := job.copyAlone(ctx, disk, CopyRequest{
 		Source: disk.Source.Path, Size: disk.Source.Size, Target: disk.Device, Payload: disk.Payload, Chunks: chunks, Pace: job.Plan.Options.Pace,
 		Progress: job.progress(Copy, disk),
 	})
@@ -68,6 +69,34 @@ func (copyDisk) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
 	note := copyNote{Digest: result.Digest.String(), Bytes: disk.Payload, Seconds: result.Elapsed.Seconds()}
 	note.Min, note.Median, note.Max = blockcopy.Rates(result.Samples)
 	return job.note(Copy, disk, note)
+}
+
+// The host's LVM activates a guest's volume group a moment after it sees it,
+// and so again a moment after a disk was let go of.
+const (
+	aloneTries = 6
+	alonePause = 300 * time.Millisecond
+)
+
+// copyAlone copies to a payload that nothing else uses. A resumed one may hold
+// enough of the guest's own volume group for the host's LVM to activate that as
+// soon as the mapping appears: it is deactivated.
+func (j *Job) copyAlone(ctx context.Context, disk *DiskPlan, request CopyRequest) (CopyResult, error) {
+	for try := 1; ; try++ {
+		result, err := j.Copier.Copy(ctx, request)
+		var held *blockcopy.OpenError
+		if !errors.As(err, &held) || !held.Busy || held.Path != disk.Device || try == aloneTries {
+			return result, err
+		}
+		if _, err := j.Volumes.Deactivate(ctx, disk.Device); err != nil {
+			return result, err
+		}
+		select {
+		case <-ctx.Done():
+			return result, context.Cause(ctx)
+		case <-time.After(alonePause):
+		}
+	}
 }
 
 // Undo forgets what was copied; the bytes go with the volume.
