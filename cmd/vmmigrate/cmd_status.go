@@ -67,7 +67,7 @@ func (s *session) statusText(report lifecycle.Report, now time.Time) error {
 	if len(report.Clones) == 0 {
 		line(s.out, "There are no clones on this host.")
 	} else {
-		t := s.table("VM", "STATE", "DISK", "VOLUME", "LUKS", "KEYS", "HEADER BACKUP", "DISCARD", "ORIGINAL")
+		t := s.table("VM", "STATE", "DISK", "VOLUME", "LUKS", "SLOTS", "HEADER BACKUP", "DISCARD", "ORIGINAL")
 		for _, clone := range report.Clones {
 			for i, disk := range clone.Disks {
 				row := statusRow(disk, now)

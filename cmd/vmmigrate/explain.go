@@ -182,8 +182,12 @@ func nextOf(job string) []string {
 
 // nextAfter is what to type after a job that is done.
 func nextAfter(job string, summary *migrate.Summary) []string {
-	return []string{virsh("start", summary.Clone) + "   # boot the clone", "vmmigrate rollback " + job + "   # or undo it all"}
+	return []string{startClone(summary.Clone) + "   # unlock its disks, if they are locked, and boot it", "vmmigrate rollback " + job + "   # or undo it all"}
 }
+
+// startClone is the command that boots a clone, whether its disks are open or
+// locked.
+func startClone(clone string) string { return "vmmigrate start " + named(clone) }
 
 // virsh is a virsh command on a domain, whatever that is called.
 func virsh(verb, domain string) string {

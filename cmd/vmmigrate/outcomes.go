@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -23,7 +24,11 @@ func writeOutcomes(w io.Writer, outcomes []migrate.Outcome) {
 func outcomeRow(o migrate.Outcome) []string {
 	switch {
 	case o.Done:
-		return []string{o.Plan.VM, "done before", "-", "-", "-", o.Plan.Clone.Name, virsh("start", o.Plan.Clone.Name)}
+		isClone := func(f migrate.Finding) bool { return f.Code == migrate.AlreadyDone }
+		if !slices.ContainsFunc(o.Plan.Blockers, isClone) {
+			return []string{o.Plan.VM, "encrypted", "-", "-", "-", "-", "-"} // by somebody else, or it is a clone itself
+		}
+		return []string{o.Plan.VM, "done before", "-", "-", "-", o.Plan.Clone.Name, startClone(o.Plan.Clone.Name)}
 	case o.Err != nil:
 		a := explain(o.Err)
 		next := "-"
@@ -45,6 +50,6 @@ func outcomeRow(o migrate.Outcome) []string {
 	}
 	return []string{
 		o.Plan.VM, "migrated", humanize.IBytes(uint64(bytes)), seconds(time.Duration(o.Summary.Seconds * float64(time.Second))), rate,
-		o.Summary.Clone, virsh("start", o.Summary.Clone),
+		o.Summary.Clone, startClone(o.Summary.Clone),
 	}
 }
