@@ -14,7 +14,8 @@ func TestARehearsalAsJSONFitsItsSchema(t *testing.T) {
 	document := rehearsalDocument{VMs: []rehearsedVM{
 		{VM: "imap", Clone: "imap-luks", Calls: []migrate.Call{
 			{Step: migrate.Format, Disk: "vda", Argv: []string{"cryptsetup", "luksFormat"}, Secrets: []string{"the key"}},
-			{Step: migrate.Copy, Disk: "vda", Itself: "copy"}, {Step: migrate.Define, Libvirt: "virDomainDefineXMLFlags"},
+			{Step: migrate.Copy, Disk: "vda", Itself: "copy"},
+			{Step: migrate.Define, Libvirt: "virDomainDefineXMLFlags"},
 		}},
 		{VM: "web", Clone: "web-luks", Job: testJob, Calls: []migrate.Call{}},
 	}}
