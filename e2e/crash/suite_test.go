@@ -88,7 +88,16 @@ func runSuite(m *testing.M) int {
 	}
 	began := time.Now()
 	code := m.Run()
-	fmt.Println(shared.tally.String(time.Since(began)))
+	summary := fmt.Sprintf("crash: seed %d; %s\n", shared.seed, shared.tally.String(time.Since(began)))
+	fmt.Print(summary)
+	// `go test` keeps to itself what a package prints that passes.
+	if cache, err := testhost.DefaultCacheDir(); err == nil {
+		err = os.WriteFile(filepath.Join(cache, "crash-summary"), []byte(summary), 0o644)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 	return code
 }
 
@@ -127,7 +136,7 @@ func (y *tally) add(faults int, r result) {
 func (y *tally) String(took time.Duration) string {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	return fmt.Sprintf("crash: %d faults tried, %d survived; %s compared; slowest %.1f s: %s; %.0f s in all",
+	return fmt.Sprintf("%d faults tried, %d survived; %s compared; slowest %.1f s: %s; %.0f s in all",
 		y.tried, y.survived, humanize.IBytes(uint64(y.bytes)), y.slowestSeconds, y.slowest, took.Seconds())
 }
 
@@ -135,38 +144,37 @@ func (y *tally) String(took time.Duration) string {
 type place struct {
 	*testhost.Host
 	t *testing.T
+	// worlds is the file in which command inside finds what the end has to be
+	// like.
+	worlds string
 }
 
+// usual is the file for a job that is told nothing beside the usual.
+const usual = "/tmp/worlds"
+
 // boot starts a host that ends with the test.
-func boot(t *testing.T, options testhost.Options) *testhost.Host {
-	t.Helper()
+func boot(t *testing.T, options testhost.Options) (*testhost.Host, error) {
 	options.Programs, options.Libvirt = shared.paths(), true
 	h, err := testhost.Start(t.Context(), options)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(h.ConsoleTail())
-		}
-		h.PowerCut()
-	})
-	return h
+	t.Cleanup(h.PowerCut)
+	_, err = h.Run(t.Context(), "inside", "quicken")
+	return h, err
 }
 
 // newPlace boots a host and makes the world on it. The physical volume lies on
 // a mapping, pv0, under which a test can put faults.
-func newPlace(t *testing.T) place {
-	t.Helper()
-	h := boot(t, testhost.Options{Disks: []testhost.Disk{{Size: 256 << 20, Noise: true}}})
-	p := place{h, t}
-	p.shell(`dmsetup create pv0 --table "0 $(($(blockdev --getsz /dev/ubda) - 2048)) linear /dev/ubda 2048"
-		dmsetup mknodes; inside setup -device /dev/mapper/pv0 -seed "$1"`, fmt.Sprint(shared.seed))
-	return p
+func newPlace(t *testing.T) (place, error) {
+	h, err := boot(t, testhost.Options{Disks: []testhost.Disk{{Size: 256 << 20, Noise: true}}})
+	if err == nil {
+		_, err = h.Shell(t.Context(), `
+			dmsetup create pv0 --table "0 $(($(blockdev --getsz /dev/ubda) - 2048)) linear /dev/ubda 2048"
+			dmsetup mknodes; inside setup -device /dev/mapper/pv0 -seed "$1"`, fmt.Sprint(shared.seed))
+	}
+	return place{h, t, usual}, err
 }
-
-// on is the place as another test sees it.
-func (p place) on(t *testing.T) place { return place{p.Host, t} }
 
 // shell runs a script that has to succeed.
 func (p place) shell(script string, args ...string) string {
@@ -178,12 +186,15 @@ func (p place) shell(script string, args ...string) string {
 	return out
 }
 
-// rehearse learns what the world is like before and after a job.
-func (p place) rehearse(more ...string) {
+// rehearse learns what the world is like before and after a job that is told
+// more than the usual.
+func (p place) rehearse(more ...string) place {
 	p.t.Helper()
-	if _, err := p.Run(p.t.Context(), append([]string{"inside", "rehearse", "--"}, more...)...); err != nil {
+	p.worlds = "/tmp/other-worlds"
+	if _, err := p.Run(p.t.Context(), append([]string{"inside", "rehearse", "-worlds", p.worlds, "--"}, more...)...); err != nil {
 		p.t.Fatal(err)
 	}
+	return p
 }
 
 // call is how a call of vmmigrate with something done at an instant of it ended.
@@ -226,7 +237,11 @@ func resume() []string { return []string{"resume", "imap", "--key-file", "/var/l
 // that has to hold then. What ignore matches may differ.
 func (p place) end(how, ignore string) {
 	p.t.Helper()
-	out, err := p.Run(p.t.Context(), "inside", "end", "-how", how, "-ignore", ignore)
+	if p.t.Failed() {
+		shared.tally.add(1, result{Error: "it went wrong before"})
+		return
+	}
+	out, err := p.Run(p.t.Context(), "inside", "end", "-worlds", p.worlds, "-how", how, "-ignore", ignore)
 	var r result
 	if err == nil {
 		err = json.NewDecoder(bytes.NewReader([]byte(out.Stdout))).Decode(&r)

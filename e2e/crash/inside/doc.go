@@ -15,6 +15,7 @@
 //
 //	world.go     the world: made, looked at, compared
 //	trace.go     ptrace: one process and its threads, and each program it starts
+//	filter.go    seccomp: which system calls ptrace is to stop at
 //	instant.go   what a system call is about
 //	job.go       vmmigrate's commands, and what has to hold after them
 //	kill.go      killing at each instant: one by one, or one job at many

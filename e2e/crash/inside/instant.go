@@ -91,9 +91,12 @@ var readsOnly = regexp.MustCompile(`^(lvs|vgs|pvs|lsblk|blkid|udevadm settle|dms
 // program is the instant before a program runs.
 func (p *position) program(argv []string) instant {
 	words := []string{filepath.Base(argv[0])}
-	for _, arg := range argv[1:] {
-		// The subcommand and the operands; flags only make it long.
-		if !strings.HasPrefix(arg, "-") && (len(words) == 1 || strings.ContainsAny(arg, "/_")) && !strings.Contains(arg, "lv_uuid") {
+	for i, arg := range argv[1:] {
+		// The subcommand, if the program has any, and the operands; all else
+		// would only make it long.
+		subcommand := i == 0 && !strings.HasPrefix(words[0], "lv") && !strings.HasPrefix(words[0], "vg") && !strings.HasPrefix(words[0], "pv")
+		operand := strings.ContainsAny(arg, "/_") && !strings.ContainsAny(arg, ",=")
+		if !strings.HasPrefix(arg, "-") && (subcommand || operand) {
 			words = append(words, arg)
 		}
 	}

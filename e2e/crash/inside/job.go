@@ -66,7 +66,7 @@ func call(args []string, where *position, at func(instant) action) (outcome, err
 	}
 	defer os.Remove(output.Name())
 	defer output.Close()
-	cmd := exec.Command(program, args...)
+	cmd := exec.Command("/proc/self/exe", append([]string{"under", program}, args...)...)
 	cmd.Stdout, cmd.Stderr = output, output
 	where.process()
 	end, err := trace(cmd, where, at)

@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -46,11 +47,7 @@ func run(args []string) error {
 		if err != nil {
 			return err
 		}
-		data, err := json.Marshal(t)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(*worlds, data, 0o644)
+		return t.keep(*worlds)
 	case "end":
 		worlds := flags.String("worlds", "/tmp/worlds", "what rehearse kept")
 		how := flags.String("how", "resume", "resume or rollback")
@@ -59,11 +56,24 @@ func run(args []string) error {
 			return err
 		}
 		return end(*worlds, *how, *ignore)
+	case "reset":
+		t, err := recall("/tmp/worlds")
+		if err != nil {
+			return err
+		}
+		return reset(t.Before)
+	case "under":
+		return under(args[1:])
+	case "quicken":
+		return quicken()
 	case "at":
-		key := flags.String("instant", "", "the instant, as torment names it")
+		key := flags.String("instant", "", "the instant, as torment names it, or only what happens then, for the first time")
 		script := flags.String("do", "", "what to do then, while vmmigrate stands still")
 		if err := flags.Parse(args[1:]); err != nil {
 			return err
+		}
+		if os.Getenv(stayingEnv) == "" {
+			return stay(args)
 		}
 		return at(*key, *script, flags.Args())
 	case "torment":
@@ -108,6 +118,9 @@ func takeOrders(from io.Reader, to *json.Encoder) error {
 		}
 		return all
 	}
+	if err := t.keep("/tmp/worlds"); err != nil {
+		return err
+	}
 	if err := to.Encode(tables{list(forward), list(backward)}); err != nil {
 		return err
 	}
@@ -146,14 +159,28 @@ func takeOrders(from io.Reader, to *json.Encoder) error {
 	return lines.Err()
 }
 
-// end brings a job to one of its two ends, and checks what has to hold then.
-func end(worlds, how, ignore string) error {
-	data, err := os.ReadFile(worlds)
+// keep writes what has to hold at the end to a file, and recall reads it.
+func (t *torment) keep(path string) error {
+	data, err := json.Marshal(t)
 	if err != nil {
 		return err
 	}
+	return writeFlushed(path, data)
+}
+
+func recall(path string) (*torment, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
 	t := new(torment)
-	if err := json.Unmarshal(data, t); err != nil {
+	return t, json.Unmarshal(data, t)
+}
+
+// end brings a job to one of its two ends, and checks what has to hold then.
+func end(worlds, how, ignore string) error {
+	t, err := recall(worlds)
+	if err != nil {
 		return err
 	}
 	if ignore != "" {
@@ -173,6 +200,30 @@ func end(worlds, how, ignore string) error {
 	return json.NewEncoder(os.Stdout).Encode(r)
 }
 
+// stayingEnv marks the process that stay starts.
+const stayingEnv = "INSIDE_STAYING"
+
+// stay runs this program again, and ends when that one has said all it has to
+// say. That one goes on as long as there is a program left to be traced.
+func stay(args []string) error {
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.Env = append(os.Environ(), stayingEnv+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.Stderr = os.Stderr
+	said, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	n, err := io.Copy(os.Stdout, said)
+	if err == nil && n == 0 {
+		err = cmd.Wait() // it failed
+	}
+	return err
+}
+
 // at runs vmmigrate and a script at an instant of it, and says how it ended. The
 // script finds vmmigrate's process id in $VMMIGRATE_PID.
 func at(key, script string, args []string) error {
@@ -188,7 +239,7 @@ func at(key, script string, args []string) error {
 		args = (&torment{}).runArgs(args[1:]...)
 	}
 	o, err := call(args, newPosition(), func(now instant) action {
-		if now.key() != key || came {
+		if now.key() != key && (now.What != key || now.N > 1) || came {
 			return goOn
 		}
 		came = true
@@ -209,5 +260,8 @@ func at(key, script string, args []string) error {
 		return fmt.Errorf("vmmigrate did not come by %q: %v", key, o)
 	}
 	said.Code, said.Output, said.Seconds = o.code, o.output, time.Since(since).Seconds()
-	return json.NewEncoder(os.Stdout).Encode(said)
+	if err := errors.Join(json.NewEncoder(os.Stdout).Encode(said), os.Stdout.Close()); err != nil {
+		return err
+	}
+	return quiet()
 }

@@ -1,0 +1,140 @@
+//go:build e2e
+
+package crash
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/vmmigrate/vmmigrate/e2e/testhost"
+)
+
+// cuts is how many jobs a host's power is cut under. Every third one loses its
+// power again while it is resumed or rolled back.
+const cuts = 8
+
+// keptWorlds is on a disk that outlives the power.
+const keptWorlds = "/var/lib/libvirt/worlds"
+
+// TestPowerCuts ends the host itself at random instants of a job, boots it
+// again on the same disks, and asks for one of the two ends.
+func TestPowerCuts(t *testing.T) {
+	if *faultFlag != "" {
+		return // those are all of a running host
+	}
+	var group sync.WaitGroup
+	for i := range hosts {
+		group.Go(func() {
+			g := &grid{t: t, random: shared.random(fmt.Sprint("power cut ", i))}
+			if err := g.run(t.Context()); err != nil {
+				t.Errorf("host %d: %v", i, err)
+			}
+		})
+	}
+	group.Wait()
+}
+
+// grid feeds one host, and cuts it off.
+type grid struct {
+	t       *testing.T
+	random  *rand.Rand
+	options testhost.Options
+	host    *testhost.Host
+	// takes is how long a job takes when nothing happens to it.
+	takes time.Duration
+}
+
+func (g *grid) run(ctx context.Context) error {
+	dir := g.t.TempDir()
+	g.options = testhost.Options{
+		Disks:   []testhost.Disk{{Path: filepath.Join(dir, "pv"), Size: 256 << 20, Noise: true}},
+		Persist: filepath.Join(dir, "persist"),
+	}
+	var err error
+	if g.host, err = boot(g.t, g.options); err != nil {
+		return err
+	}
+	if _, err := g.host.Shell(ctx, `inside setup -seed "$1"; inside rehearse -worlds "$2"; sync`, fmt.Sprint(shared.seed), keptWorlds); err != nil {
+		return err
+	}
+	began := time.Now()
+	if _, err := g.host.Run(ctx, job...); err != nil {
+		return err
+	}
+	g.takes = time.Since(began)
+	if _, err := g.host.Run(ctx, "vmmigrate", "rollback", "imap", "--yes", "--force"); err != nil {
+		return err
+	}
+	for n := range cuts {
+		if err := g.cutJob(ctx, n); err != nil {
+			return fmt.Errorf("cut %d: %w", n+1, err)
+		}
+	}
+	return nil
+}
+
+// job is what the power is cut under.
+var job = []string{
+	"vmmigrate", "run", "--vm", "imap", "--key-file", "/var/lib/libvirt/luks.key",
+	"--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--close",
+}
+
+// cutJob cuts the power under one job, and brings it to one of its ends.
+func (g *grid) cutJob(ctx context.Context, n int) error {
+	how := []string{"resume", "rollback"}[n%2]
+	began := time.Now()
+	after, err := g.cut(ctx, g.takes, job...)
+	if err != nil {
+		return err
+	}
+	name := fmt.Sprintf("power cut after %.2f s of a job, then %s", after.Seconds(), how)
+	faults := 1
+	if g.random.IntN(3) == 0 {
+		argv := append([]string{"vmmigrate"}, resume()...)
+		if how == "rollback" {
+			argv = []string{"vmmigrate", "rollback", "imap", "--yes", "--force"}
+		}
+		if after, err = g.cut(ctx, g.takes/2, argv...); err != nil {
+			return err
+		}
+		faults++
+		name += fmt.Sprintf(", and again after %.2f s of that", after.Seconds())
+	}
+	out, err := g.host.Run(ctx, "inside", "end", "-worlds", keptWorlds, "-how", how)
+	var r result
+	if err == nil {
+		err = json.Unmarshal([]byte(out.Stdout), &r)
+	}
+	if err != nil {
+		r.Error = err.Error()
+	}
+	r.Name, r.Seconds = name, time.Since(began).Seconds()
+	shared.tally.add(faults, r)
+	g.t.Logf("%.1f s: %s", r.Seconds, name)
+	if r.Error != "" {
+		g.t.Errorf("%s\n%s", name, r.Error)
+	}
+	return err
+}
+
+// cut starts a command, cuts the power at a random instant of so much time, and
+// boots again.
+func (g *grid) cut(ctx context.Context, within time.Duration, argv ...string) (after time.Duration, err error) {
+	if err := g.host.Command(argv...).Start(); err != nil {
+		return 0, err
+	}
+	after = time.Duration(g.random.Int64N(int64(within)))
+	time.Sleep(after)
+	g.host.PowerCut()
+	if g.host, err = boot(g.t, g.options); err != nil {
+		return after, err
+	}
+	_, err = g.host.Run(ctx, "vgchange", "-q", "-a", "y", "vg0")
+	return after, err
+}
