@@ -213,23 +213,14 @@ func TestEachWarningIsMadeByItsSituationAlone(t *testing.T) {
 	}
 }
 
-// undecided are the codes that no decision makes; what is not decided from
-// facts is no claim about a plan.
-func undecided() map[string]bool {
-	return map[string]bool{"BlockJob": true, "LibvirtRefused": true, "ToolMissing": true}
-}
-
 func TestEveryCodeHasAClaim(t *testing.T) {
 	claimed := make(map[Code]bool)
 	for _, c := range append(blockers(), warnings()...) {
 		claimed[c.code] = true
 	}
 	for name, code := range constants(t, "findings.go", "Code") {
-		if !claimed[Code(code)] && !undecided()[name] {
+		if !claimed[Code(code)] {
 			t.Errorf("%s (%q) is in no claim of this file", name, code)
-		}
-		if claimed[Code(code)] && undecided()[name] {
-			t.Errorf("%s has a claim: take it off the list of the undecided", name)
 		}
 	}
 }
