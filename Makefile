@@ -13,7 +13,7 @@ PREFIX  ?= /usr/local
 build:
 	$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/vmmigrate ./cmd/vmmigrate
 
-test: unit corpus e2e
+test: setup unit corpus e2e
 
 unit:
 	go test ./...

@@ -8,8 +8,8 @@ host="user-mode-linux kmod udev iproute2 procps gcc libc6-dev lvm2 thin-provisio
 	libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils virtinst"
 # What the guest is built from, besides its kernel, which is fetched, not installed.
 guest="busybox-static e2fsprogs fdisk grub-common grub-pc-bin genisoimage"
-# What libvirt's own domain files are unpacked and judged with.
-corpus="libxml2-utils xz-utils"
+# What libvirt's own domain files are unpacked and judged with, and the man pages.
+corpus="libxml2-utils xz-utils groff-base"
 # Who else copies disks, for make bench.
 peers="libnbd-bin"
 

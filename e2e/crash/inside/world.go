@@ -262,7 +262,6 @@ func digestOf(path string, size int64) (string, error) {
 }
 
 var (
-	mac     = regexp.MustCompile(`52:54:00(:[0-9a-f]{2}){3}`)
 	lvmUUID = regexp.MustCompile(`[A-Za-z0-9]{6}(-[A-Za-z0-9]{4}){5}-[A-Za-z0-9]{6}|LVM-[A-Za-z0-9]{64}`)
 	sums    = regexp.MustCompile(`[0-9]+ [0-9a-f]{64}$`)
 )
