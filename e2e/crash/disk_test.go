@@ -109,7 +109,7 @@ func diskFaults() []scenario {
 			instant := instants[random.IntN(len(instants))]
 			c := p.at(instant, `echo 1 >/sys/fs/ext4/$(basename $(losetup -nO NAME -j /tmp/state.img))/trigger_fs_error`, "run")
 			p.expect(c, 4, "journal could not be written", "vmmigrate resume")
-			p.shell(`umount /var/lib/vmmigrate; e2fsck -fy /tmp/state.img >/dev/null || [ $? -le 2 ]; mount -o loop,errors=remount-ro /tmp/state.img /var/lib/vmmigrate`)
+			p.shell(`umount /var/lib/vmmigrate; e2fsck -fy /tmp/state.img >/dev/null || [ $? -le 2 ]; mount -o loop,errors=remount-ro /tmp/state.img /var/lib/vmmigrate; rmdir /var/lib/vmmigrate/lost+found`)
 			p.end("resume", "")
 			p.shell(unmount)
 		}},
@@ -177,7 +177,7 @@ func fullState(filesystem, instant string, must bool) scenario {
 // thin makes a thin pool of 60 MiB, and learns what a job in it leaves.
 func (p place) thin(errorWhenFull string) place {
 	p.shell(`lvcreate -q --yes --type thin-pool -L 60M --poolmetadatasize 4M -n pool vg0
-		lvchange -q --errorwhenfull "$1" vg0/pool
+		[ "$1" = n ] || lvchange -q --errorwhenfull "$1" vg0/pool # n is the default, and an error to set again
 		lvcreate -q --yes --type thin -V 100M --thinpool pool -n hog vg0`, errorWhenFull)
 	return p.rehearse("--thin-pool", "pool")
 }

@@ -20,7 +20,7 @@ const (
 	// slow makes the copy last some ten seconds.
 	slow = "1M"
 	// slowPBKDF makes luksFormat take some three seconds.
-	slowPBKDF = "4000000"
+	slowPBKDF = "3000000"
 )
 
 func meddling() []scenario {

@@ -177,10 +177,13 @@ func (d disk) compare(path string) error {
 func reset(before world) error {
 	_ = quiet() // whatever still runs then is in the way, and says so below
 	script := `
+		kill -CONT $(cat /run/libvirtd.pid); virsh -q list || libvirtd -d
+		dmsetup load pv0 --table "0 $(blockdev --getsz /dev/mapper/pv0) linear /dev/ubda 2048"; dmsetup resume pv0
 		vgchange -q -a n guest; virsh -q destroy imap; virsh -q destroy imap-luks; virsh -q undefine --nvram imap-luks
 		for m in cr_imap_vda cr_imap_vdb check_vda check_vdb; do dmsetup remove --retry $m; done
 		lvremove -q --yes vg0/imap-vda-luks; lvremove -q --yes vg0/imap-vdb-luks
-		rm -rf /var/lib/vmmigrate/* /var/lib/libvirt/qemu/nvram/imap-luks*
+		lvremove -q --yes vg0/hog; lvremove -q --yes vg0/pool
+		umount -l /var/lib/vmmigrate; rm -rf /var/lib/vmmigrate/* /var/lib/libvirt/qemu/nvram/imap-luks*
 		dmsetup udevcomplete_all -y`
 	// Most of it is not there, which is as it should be.
 	out, _ := exec.Command("sh", "-c", script).CombinedOutput()
