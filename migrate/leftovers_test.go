@@ -1,9 +1,12 @@
 package migrate
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/vmmigrate/vmmigrate/luks"
 )
 
 func TestARecordThatAKillLeftHalfMadeGoesWithTheRecord(t *testing.T) {
@@ -23,5 +26,51 @@ func TestARecordThatAKillLeftHalfMadeGoesWithTheRecord(t *testing.T) {
 	}
 	if len(entries) != len(keep) {
 		t.Errorf("left: %v", entries)
+	}
+}
+
+// formatForeign writes a header of somebody else's on the first disk's volume.
+func (w *world) formatForeign(t *testing.T, plan *Plan) {
+	t.Helper()
+	key, err := luks.NewKey([]byte("theirs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.luks.Format(w.context(), luks.FormatSpec{
+		Device: plan.Disks[0].Volume.Path, UUID: foreignLUKS, Type: luks.LUKS2, Cipher: "aes-xts-plain64", KeySize: 512, Hash: "sha512",
+		SectorSize: 512, Offset: plan.Disks[0].Offset,
+	}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAHeaderThatAPowerCutKeptFromBeingWipedIsReplaced(t *testing.T) {
+	w := newWorld(t)
+	plan := w.planned()
+	before := w.look()
+	w.heard = func(event Event) {
+		if event.Event == StepDone && event.Step == CreateVolume && event.Disk == plan.Disks[0].Target {
+			w.formatForeign(t, plan)
+		}
+	}
+	if _, err := w.run(plan, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.wantMoved(before, plan, "an old header on the new volume")
+}
+
+func TestAHeaderThatHasReplacedOursIsRefused(t *testing.T) {
+	w := newWorld(t)
+	plan := w.planned()
+	if _, err := w.run(plan, Format); !errors.Is(err, ErrStopAfter) {
+		t.Fatal(err)
+	}
+	w.formatForeign(t, plan)
+	_, err := w.resume(plan.Job)
+	var stopped *StepError
+	var conflict *ConflictError
+	if !errors.As(err, &stopped) || stopped.Step != Format || !errors.As(err, &conflict) {
+		t.Errorf("resume: %v", err)
 	}
 }

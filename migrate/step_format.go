@@ -34,6 +34,12 @@ func (format) Check(ctx context.Context, job *Job, disk *DiskPlan) (Standing, er
 		return Absent, err
 	}
 	if !strings.EqualFold(header.UUID, disk.LUKSUUID) {
+		if !job.isDone(key(Format, disk)) {
+			// Ours has never been there. lvcreate wipes what a volume's place
+			// held before only once the volume exists, and a power cut in
+			// between leaves, say, the header of a volume that was removed.
+			return Absent, nil
+		}
 		return Absent, &ConflictError{
 			What:   fmt.Sprintf("the LUKS header on %s", disk.Volume.Path),
 			Reason: fmt.Sprintf("it has UUID %s and not %s", header.UUID, disk.LUKSUUID),
@@ -45,12 +51,7 @@ func (format) Check(ctx context.Context, job *Job, disk *DiskPlan) (Standing, er
 	return Present, nil
 }
 
-func (f format) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
-	// A volume that bears our tag and holds another header is refused here,
-	// before anything is written.
-	if _, err := f.Check(ctx, job, disk); err != nil {
-		return err
-	}
+func (format) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
 	key, err := job.unlockKey(ctx)
 	if err != nil {
 		return err

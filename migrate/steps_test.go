@@ -14,7 +14,6 @@ import (
 
 	"github.com/vmmigrate/vmmigrate/blockcopy"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
-	"github.com/vmmigrate/vmmigrate/luks"
 	"github.com/vmmigrate/vmmigrate/lvm"
 )
 
@@ -60,14 +59,6 @@ func TestWhatStandsInTheWayIsNeverReplaced(t *testing.T) {
 		"our volume with another size": {CreateVolume, func(w *world, plan *Plan) {
 			_, _ = w.lvm.Create(w.context(), lvm.Spec{VG: "vg0", Name: plan.Disks[1].Volume.Name, Size: mib, Tags: []string{plan.Tag()}})
 		}},
-		"another header on our volume": {Format, func(w *world, plan *Plan) {
-			disk := plan.Disks[0]
-			key, _ := luks.NewKey([]byte("theirs"))
-			_, _ = w.lvm.Create(w.context(), lvm.Spec{VG: "vg0", Name: disk.Volume.Name, Size: disk.Volume.Size, Tags: []string{plan.Tag()}})
-			_, _ = w.luks.Format(w.context(), luks.FormatSpec{
-				Device: disk.Volume.Path, UUID: foreignLUKS, Type: luks.LUKS2, Cipher: "aes-xts-plain64", KeySize: 512, Hash: "sha512", SectorSize: 512, Offset: disk.Offset,
-			}, key)
-		}},
 		"a mapping of our name": {Open, func(w *world, plan *Plan) { w.openForeign(plan.Disks[0].Mapper) }},
 		"a VM of the clone's name": {Define, func(w *world, plan *Plan) {
 			w.virt.add(w.t, definition(plan.Clone.Name, twinUUID, "", ""))
@@ -109,8 +100,8 @@ func TestWhatStandsInTheWayIsNeverReplaced(t *testing.T) {
 		w.sweep()
 		now := w.look()
 		for name, was := range theirs {
-			// Our tag on a volume is our mark, whoever wrote the header.
-			ours := strings.Contains(was, plan.Tag()) || name == "header "+plan.Disks[0].Volume.Path || strings.HasPrefix(name, "group ")
+			// Our tag on a volume is our mark, whoever made it.
+			ours := strings.Contains(was, plan.Tag()) || strings.HasPrefix(name, "group ")
 			if now[name] != was && !ours && !strings.HasPrefix(name, "file "+w.state) {
 				t.Errorf("%s: %s was %q and is %q", what, name, was, now[name])
 			}
