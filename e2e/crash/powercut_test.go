@@ -3,11 +3,13 @@
 package crash
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -48,6 +50,9 @@ type grid struct {
 	host    *testhost.Host
 	// takes is how long a job takes when nothing happens to it.
 	takes time.Duration
+	// story is what the commands that were cut off had said, and what was
+	// found after the boot.
+	story strings.Builder
 }
 
 func (g *grid) run(ctx context.Context) error {
@@ -88,6 +93,7 @@ var job = []string{
 // cutJob cuts the power under one job, and brings it to one of its ends.
 func (g *grid) cutJob(ctx context.Context, n int) error {
 	how := []string{"resume", "rollback"}[n%2]
+	g.story.Reset()
 	began := time.Now()
 	after, err := g.cut(ctx, g.takes, job...)
 	if err != nil {
@@ -118,7 +124,7 @@ func (g *grid) cutJob(ctx context.Context, n int) error {
 	shared.tally.add(faults, r)
 	g.t.Logf("%.1f s: %s", r.Seconds, name)
 	if r.Error != "" {
-		g.t.Errorf("%s\n%s", name, r.Error)
+		g.t.Errorf("%s\n%s\n%s", name, r.Error, &g.story)
 	}
 	return err
 }
@@ -126,15 +132,21 @@ func (g *grid) cutJob(ctx context.Context, n int) error {
 // cut starts a command, cuts the power at a random instant of so much time, and
 // boots again.
 func (g *grid) cut(ctx context.Context, within time.Duration, argv ...string) (after time.Duration, err error) {
-	if err := g.host.Command(argv...).Start(); err != nil {
+	said := new(bytes.Buffer)
+	c := g.host.Command(argv...)
+	c.Stdout, c.Stderr = said, said
+	if err := c.Start(); err != nil {
 		return 0, err
 	}
 	after = time.Duration(g.random.Int64N(int64(within)))
 	time.Sleep(after)
 	g.host.PowerCut()
+	_, err = c.Wait(ctx) // ErrGone, or how it ended before
+	fmt.Fprintf(&g.story, "%v\n%s", err, said)
 	if g.host, err = boot(g.t, g.options); err != nil {
 		return after, err
 	}
-	_, err = g.host.Run(ctx, "vgchange", "-q", "-a", "y", "vg0")
+	found, err := g.host.Shell(ctx, `vgchange -q -a y vg0 >/dev/null; lvs --noheadings -o lv_name,lv_tags; ls -AR /var/lib/vmmigrate`)
+	fmt.Fprintf(&g.story, "after the boot:\n%s\n", found)
 	return after, err
 }
