@@ -1,12 +1,14 @@
 package migrate
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/vmmigrate/vmmigrate/luks"
+	"github.com/vmmigrate/vmmigrate/lvm"
 )
 
 func TestARecordThatAKillLeftHalfMadeGoesWithTheRecord(t *testing.T) {
@@ -72,5 +74,22 @@ func TestAHeaderThatHasReplacedOursIsRefused(t *testing.T) {
 	var conflict *ConflictError
 	if !errors.As(err, &stopped) || stopped.Step != Format || !errors.As(err, &conflict) {
 		t.Errorf("resume: %v", err)
+	}
+}
+
+// awayGroup is LVM while the disks of a volume group are not attached.
+type awayGroup struct{ Volumes }
+
+func (awayGroup) LV(_ context.Context, vg, _ string) (lvm.LV, error) {
+	return lvm.LV{}, &lvm.NotFoundError{Kind: "volume group", Name: vg}
+}
+
+func (awayGroup) Remove(context.Context, string, string, string) error { return nil }
+
+func TestAVolumeWhoseGroupIsAwayIsNotTakenForRemoved(t *testing.T) {
+	job := &Job{Env: &Env{Volumes: awayGroup{}}, Plan: &Plan{Job: "1"}}
+	var missing *lvm.NotFoundError
+	if err := (createVolume{}).Undo(t.Context(), job, &DiskPlan{}); !errors.As(err, &missing) {
+		t.Errorf("undone, it says: %v", err)
 	}
 }

@@ -63,7 +63,14 @@ func (c createVolume) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
 
 // Undo removes the volume, which has to bear the tag.
 func (createVolume) Undo(ctx context.Context, job *Job, disk *DiskPlan) error {
-	err := job.Volumes.Remove(ctx, disk.Volume.VG, disk.Volume.Name, job.Plan.Tag())
+	_, err := job.Volumes.LV(ctx, disk.Volume.VG, disk.Volume.Name)
+	var missing *lvm.NotFoundError
+	if err != nil && (!errors.As(err, &missing) || missing.Kind == "volume group") {
+		// A group's disks may only be away for now, and come back with the
+		// volume.
+		return err
+	}
+	err = job.Volumes.Remove(ctx, disk.Volume.VG, disk.Volume.Name, job.Plan.Tag())
 	var foreign *lvm.NotOursError
 	if errors.As(err, &foreign) {
 		// Ours is gone, and somebody made another of that name: it stays.
