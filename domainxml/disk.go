@@ -3,7 +3,9 @@ package domainxml
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/beevik/etree"
 	"libvirt.org/go/libvirtxml"
@@ -48,6 +50,13 @@ type Disk struct {
 	// libvirt then takes raw and never probes (docs/formatdomain.rst,
 	// allow_disk_format_probing), and so do we.
 	FormatAssumed bool `json:"format_assumed,omitempty"`
+	// Backing are the files behind the disk's own image that the XML itself
+	// names in <backingStore>, the nearest first, and BackingFormats their
+	// formats. BackingGiven is set when it says anything about them, also that
+	// there are none; otherwise the image's header does.
+	Backing        []string `json:"backing,omitempty"`
+	BackingFormats []string `json:"backing_formats,omitempty"`
+	BackingGiven   bool     `json:"backing_given,omitempty"`
 	// Discard is the driver's discard attribute: "unmap", "ignore" or "".
 	Discard string `json:"discard,omitempty"`
 	// Serial is the serial number the guest reads, or "".
@@ -106,6 +115,7 @@ func readDisk(e *etree.Element, path string, model libvirtxml.DomainDisk) (Disk,
 			d.Pool, d.Volume, d.Mode = s.Volume.Pool, s.Volume.Volume, s.Volume.Mode
 		}
 	}
+	d.readBacking(kid(e, "backingStore"))
 	d.Kind, d.Reason = d.judge(e, model)
 	return d, nil
 }
@@ -143,12 +153,38 @@ func (d *Disk) judge(e *etree.Element, model libvirtxml.DomainDisk) (Kind, strin
 		return Refuse, "it is already encrypted by QEMU"
 	case model.Source.Slices != nil:
 		return Refuse, "the guest sees only a slice of its file, not the whole"
+	case !slices.Contains(movable, d.Format):
+		return Refuse, fmt.Sprintf("its format is %s, and only %s can be moved; make one of them of it with qemu-img convert", d.Format, strings.Join(movable, ", "))
 	case d.Format != "raw":
-		return Refuse, fmt.Sprintf("its format is %s; only raw disks can be moved by this version", d.Format)
+		return Move, fmt.Sprintf("what the guest sees of its %s image moves to an encrypted volume", d.Format)
 	case d.FormatAssumed:
 		return Move, "no format is named, which libvirt takes for raw; its content moves to an encrypted volume"
 	}
 	return Move, "its content moves to an encrypted volume"
+}
+
+// movable are the formats that can be read, raw first.
+var movable = []string{"raw", "qcow2", "vmdk", "vdi"}
+
+// readBacking follows <backingStore>, which holds that of the image behind it
+// (docs/formatdomain.rst, backingStore). An empty one ends the chain.
+func (d *Disk) readBacking(e *etree.Element) {
+	for ; e != nil; e = kid(e, "backingStore") {
+		d.BackingGiven = true
+		source, format := kid(e, "source"), kid(e, "format")
+		if source == nil {
+			return
+		}
+		path := cmp.Or(attrValue(source, "file"), attrValue(source, "dev"))
+		name := "raw"
+		if format != nil {
+			name = attrValue(format, "type")
+		}
+		// What has no path on this host is kept as a name that no file has,
+		// and so never agrees with an image's header.
+		d.Backing = append(d.Backing, cmp.Or(path, "a source of type "+attrValue(e, "type")))
+		d.BackingFormats = append(d.BackingFormats, name)
+	}
 }
 
 // unmovable are the types of source that have no bytes on this host, or none

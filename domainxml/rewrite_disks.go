@@ -54,6 +54,9 @@ func (e *editor) moveDisk(element *etree.Element, disk Disk, de DiskEdit) {
 	for _, backing := range kids(element, "backingStore") {
 		e.remove(backing, "it described the images behind the original's; the volume has none")
 	}
+	for _, data := range kids(source, "dataStore") {
+		e.remove(data, "it described the file that held the original image's data")
+	}
 	for _, label := range kids(source, "seclabel") {
 		if attrValue(label, "relabel") == "no" || kid(label, "label") != nil {
 			e.warn("disk %s: its own <seclabel> is kept, so libvirt may not give %s the label that QEMU needs; check it before the first start", disk.Target, de.Device)
@@ -87,6 +90,12 @@ func (e *editor) driver(element *etree.Element, disk Disk) {
 		return
 	}
 	e.set(driver, "type", "raw", raw)
+	if disk.Format == "qcow2" {
+		for _, tuning := range kids(driver, "metadata_cache") {
+			e.remove(tuning, "it tunes the tables of a qcow2 image, and the volume has none")
+		}
+		e.drop(driver, "discard_no_unref", "it tunes the tables of a qcow2 image, and the volume has none")
+	}
 	switch {
 	case e.edit.AllowDiscards:
 		e.set(driver, "discard", "unmap", "discards are allowed, so that the guest's reach the volume")

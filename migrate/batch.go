@@ -183,7 +183,7 @@ func (e *Engine) devicesOf(ctx context.Context, plan *Plan) []string {
 	}
 	var devices []string
 	for _, disk := range plan.Disks {
-		paths := []string{disk.Source.Path}
+		paths := disk.Source.paths()
 		for _, vg := range groups {
 			if vg.Name != disk.Volume.VG {
 				continue

@@ -3,17 +3,17 @@ package migrate
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
-	"os"
 
 	"github.com/vmmigrate/vmmigrate/blockcopy"
+	"github.com/vmmigrate/vmmigrate/image"
 )
 
 // CopyRequest is one disk to copy.
 type CopyRequest struct {
-	// Source is the plain disk's path, and Size its bytes.
-	Source string
-	Size   int64
+	// Source is the plain disk.
+	Source SourcePlan
 	// Target is the payload's path, and Payload its bytes.
 	Target  string
 	Payload int64
@@ -54,10 +54,8 @@ type VerifyRequest struct {
 	// Chunks are the digests to hold it against; nil compares with the source
 	// alone.
 	Chunks *blockcopy.Chunks
-	// Source is the plain disk to read again, and Size its bytes; empty reads
-	// the payload alone.
-	Source string
-	Size   int64
+	// Source is the plain disk to read again; nil reads the payload alone.
+	Source *SourcePlan
 	// Pace is how hard it may press the disks.
 	Pace Pace
 	// Progress is called about twice a second.
@@ -65,17 +63,20 @@ type VerifyRequest struct {
 }
 
 // BlockCopier copies with package blockcopy.
-type BlockCopier struct{}
+type BlockCopier struct {
+	// Images are the programs that images are read with.
+	Images image.Tools
+}
 
 var _ Copier = BlockCopier{}
 
 // Copy implements Copier.
-func (BlockCopier) Copy(ctx context.Context, r CopyRequest) (CopyResult, error) {
-	source, err := blockcopy.OpenSource(r.Source)
+func (b BlockCopier) Copy(ctx context.Context, r CopyRequest) (copied CopyResult, err error) {
+	source, err := b.openSource(ctx, r.Source)
 	if err != nil {
 		return CopyResult{}, err
 	}
-	defer source.Close() // it was only read
+	defer func() { err = errors.Join(err, source.Close()) }()
 	claim, err := claimSource(r.Source)
 	if err != nil {
 		return CopyResult{}, err
@@ -86,7 +87,7 @@ func (BlockCopier) Copy(ctx context.Context, r CopyRequest) (CopyResult, error) 
 		return CopyResult{}, err
 	}
 	result, err := blockcopy.Copy(ctx, blockcopy.Job{
-		Source: source, Size: r.Size, Target: target, PayloadSize: r.Payload, Done: r.Chunks,
+		Source: source, Size: r.Source.Size, Target: target, PayloadSize: r.Payload, Done: r.Chunks,
 		MaxRate: r.Pace.MaxRate, IOIdle: r.Pace.Idle, Retries: r.Pace.Retries, Workers: r.Pace.Workers, BlockSize: r.Pace.BlockSize,
 		Progress: r.Progress,
 	})
@@ -95,7 +96,7 @@ func (BlockCopier) Copy(ctx context.Context, r CopyRequest) (CopyResult, error) 
 	}
 	remarked := CopyResult{Result: result}
 	if err == nil && !result.SourceDirect {
-		remarked.Remarks = append(remarked.Remarks, r.Source+" was read through the page cache: its filesystem has no direct I/O")
+		remarked.Remarks = append(remarked.Remarks, r.Source.Path+" was read through the page cache: its filesystem has no direct I/O")
 	}
 	return remarked, err
 }
@@ -124,55 +125,47 @@ func (z zeros) ReadAt(p []byte, _ int64) (int, error) {
 	return len(p), nil
 }
 
-// claimSource opens a source so that, if it is a block device, this host can
-// neither mount nor map it for as long (open(2), O_EXCL). Of a file the flag
-// means nothing.
-func claimSource(path string) (*os.File, error) {
-	info, err := os.Stat(path)
+// SourceDigests implements Copier. What lies between the source's end and the
+// payload's is zeros.
+func (b BlockCopier) SourceDigests(ctx context.Context, plan SourcePlan, payload int64, chunks []int64) (digests []blockcopy.Digest, err error) {
+	source, err := b.openSource(ctx, plan)
 	if err != nil {
 		return nil, err
 	}
-	if info.Mode()&os.ModeDevice == 0 {
-		return os.Open(path)
+	defer func() { err = errors.Join(err, source.Close()) }()
+	for _, chunk := range chunks {
+		if err := interrupted(ctx); err != nil {
+			return digests, err
+		}
+		offset := chunk * blockcopy.ChunkSize
+		content := make([]byte, min(blockcopy.ChunkSize, payload-offset))
+		read := content[:max(0, min(int64(len(content)), plan.Size-offset))]
+		if n, err := source.ReadAt(read, offset); n < len(read) {
+			return digests, fmt.Errorf("read the source again: %w", err)
+		}
+		digests = append(digests, sha256.Sum256(content))
 	}
-	return os.OpenFile(path, os.O_RDONLY|os.O_EXCL, 0)
-}
-
-// SourceDigest implements Copier. What lies between the source's end and the
-// payload's is zeros.
-func (BlockCopier) SourceDigest(_ context.Context, source string, size, payload, chunk int64) (blockcopy.Digest, error) {
-	file, err := os.Open(source)
-	if err != nil {
-		return blockcopy.Digest{}, err
-	}
-	defer file.Close() // it was only read
-	offset := chunk * blockcopy.ChunkSize
-	content := make([]byte, min(blockcopy.ChunkSize, payload-offset))
-	read := content[:max(0, min(int64(len(content)), size-offset))]
-	if _, err := file.ReadAt(read, offset); err != nil {
-		return blockcopy.Digest{}, fmt.Errorf("read the source again: %w", err)
-	}
-	return sha256.Sum256(content), nil
+	return digests, nil
 }
 
 // Verify implements Copier.
-func (BlockCopier) Verify(ctx context.Context, r VerifyRequest) (blockcopy.Result, error) {
+func (b BlockCopier) Verify(ctx context.Context, r VerifyRequest) (result blockcopy.Result, err error) {
 	payload, err := blockcopy.OpenSource(r.Payload)
 	if err != nil {
 		return blockcopy.Result{}, err
 	}
 	defer payload.Close() // it was only read
 	job := blockcopy.VerifyJob{
-		Payload: payload, PayloadSize: r.Bytes, Chunks: r.Chunks, Size: r.Size, MaxRate: r.Pace.MaxRate, IOIdle: r.Pace.Idle,
+		Payload: payload, PayloadSize: r.Bytes, Chunks: r.Chunks, MaxRate: r.Pace.MaxRate, IOIdle: r.Pace.Idle,
 		Retries: r.Pace.Retries, Workers: r.Pace.Workers, BlockSize: r.Pace.BlockSize, Progress: r.Progress,
 	}
-	if r.Source != "" {
-		source, err := blockcopy.OpenSource(r.Source)
+	if r.Source != nil {
+		source, err := b.openSource(ctx, *r.Source)
 		if err != nil {
 			return blockcopy.Result{}, err
 		}
-		defer source.Close() // it was only read
-		job.Source = source
+		defer func() { err = errors.Join(err, source.Close()) }()
+		job.Source, job.Size = source, r.Source.Size
 	}
 	return blockcopy.Verify(ctx, job)
 }

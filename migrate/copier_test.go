@@ -125,7 +125,7 @@ func (c copier) open(source string) (*disk, error) {
 func (c copier) Copy(ctx context.Context, r CopyRequest) (CopyResult, error) {
 	return port(c.w, "bytes: copy", func() (CopyResult, error) {
 		c.w.mustIntend(Copy)
-		source, err := c.open(r.Source)
+		source, err := c.open(r.Source.Path)
 		if err != nil {
 			return CopyResult{}, err
 		}
@@ -136,7 +136,7 @@ func (c copier) Copy(ctx context.Context, r CopyRequest) (CopyResult, error) {
 		target := &disk{w: c.w, name: r.Target, payload: p}
 		c.w.meanwhile(ctx, Copy)
 		result, err := blockcopy.Copy(ctx, blockcopy.Job{
-			Source: source, Size: r.Size, Target: target, PayloadSize: r.Payload, Done: r.Chunks, Workers: 1, BlockSize: testBlock,
+			Source: source, Size: r.Source.Size, Target: target, PayloadSize: r.Payload, Done: r.Chunks, Workers: 1, BlockSize: testBlock,
 		})
 		r.Progress(blockcopy.Progress{Done: result.Bytes, Total: r.Payload})
 		return CopyResult{Result: result, Remarks: c.w.remark}, err
@@ -161,14 +161,14 @@ func (c copier) Verify(ctx context.Context, r VerifyRequest) (blockcopy.Result, 
 		}
 		c.w.meanwhile(ctx, Verify)
 		job := blockcopy.VerifyJob{
-			Payload: &disk{w: c.w, name: r.Payload, payload: p}, PayloadSize: r.Bytes, Chunks: r.Chunks, Size: r.Size, Workers: 1, BlockSize: testBlock,
+			Payload: &disk{w: c.w, name: r.Payload, payload: p}, PayloadSize: r.Bytes, Chunks: r.Chunks, Workers: 1, BlockSize: testBlock,
 		}
-		if r.Source != "" {
-			source, err := c.open(r.Source)
+		if r.Source != nil {
+			source, err := c.open(r.Source.Path)
 			if err != nil {
 				return blockcopy.Result{}, err
 			}
-			job.Source = source
+			job.Source, job.Size = source, r.Source.Size
 		}
 		result, err := blockcopy.Verify(ctx, job)
 		p.mu.Lock()
@@ -197,18 +197,22 @@ func (c copier) WriteRate(_ context.Context, payload string, bytes int64) (float
 	})
 }
 
-func (c copier) SourceDigest(_ context.Context, source string, size, payload, chunk int64) (blockcopy.Digest, error) {
-	return port(c.w, "bytes: digest", func() (blockcopy.Digest, error) {
-		opened, err := c.open(source)
+func (c copier) SourceDigests(_ context.Context, source SourcePlan, payload int64, chunks []int64) ([]blockcopy.Digest, error) {
+	return port(c.w, "bytes: digest", func() ([]blockcopy.Digest, error) {
+		opened, err := c.open(source.Path)
 		if err != nil {
-			return blockcopy.Digest{}, err
+			return nil, err
 		}
-		offset := chunk * blockcopy.ChunkSize
-		content := make([]byte, min(payload-offset, blockcopy.ChunkSize))
-		if offset < size {
-			copy(content, opened.source[offset:size])
+		var digests []blockcopy.Digest
+		for _, chunk := range chunks {
+			offset := chunk * blockcopy.ChunkSize
+			content := make([]byte, min(payload-offset, blockcopy.ChunkSize))
+			if offset < source.Size {
+				copy(content, opened.source[offset:source.Size])
+			}
+			digests = append(digests, sha256.Sum256(content))
 		}
-		return sha256.Sum256(content), nil
+		return digests, nil
 	})
 }
 

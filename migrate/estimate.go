@@ -177,7 +177,7 @@ func readRate(ctx context.Context, source SourcePlan) float64 {
 		return 0
 	}
 	defer func() { _ = unix.Munmap(buffer) }() // fails only for what is not mapped
-	offset := source.Size / 2 / estimateBlock * estimateBlock
+	offset := source.all()[0].Size / 2 / estimateBlock * estimateBlock
 	begin := time.Now()
 	var read int64
 	for read < estimateBytes && time.Since(begin) < estimateTime && ctx.Err() == nil {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/vmmigrate/vmmigrate/domainxml"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
+	"github.com/vmmigrate/vmmigrate/image"
 	"github.com/vmmigrate/vmmigrate/lvm"
 )
 
@@ -45,6 +46,10 @@ type DomainFacts struct {
 // DiskFacts is one disk's source as it was found.
 type DiskFacts struct {
 	DeviceFacts
+	// Chain is how an image is read, and Files are all files of it, its own
+	// first; both are empty for a raw disk.
+	Chain image.Chain
+	Files []DeviceFacts
 	// LV is the logical volume it is, nil if it is none.
 	LV *lvm.LV
 	// Err is why the source can't be read, nil if it can.

@@ -19,6 +19,7 @@ const (
 	SourceShrunk  Code = "source-shrunk"
 	SourceBusy    Code = "source-busy"
 	SourceInUse   Code = "source-in-use"
+	SourceImage   Code = "source-image"
 	VGMissing     Code = "vg-missing"
 	VGUnusable    Code = "vg-unusable"
 	VGAmbiguous   Code = "vg-ambiguous"

@@ -14,6 +14,7 @@ import (
 
 	"github.com/vmmigrate/vmmigrate/domainxml"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
+	"github.com/vmmigrate/vmmigrate/image"
 	"github.com/vmmigrate/vmmigrate/lvm"
 )
 
@@ -39,8 +40,24 @@ func blockers() []claim {
 		{code: NoDisk, when: "the VM has a cdrom only", given: func(s *situation) { s.define(0, "", cdrom) }},
 		{code: NoDisk, when: "the only disk is read-only", given: func(s *situation) { s.define(0, "", rawDisk("vda", "/dev/vg0/imap", "<readonly/>")) }},
 		{code: NotMovable, when: "a disk is shareable", given: func(s *situation) { s.define(0, "", rawDisk("vda", "/dev/vg0/imap", "<shareable/>")) }},
-		{code: NotMovable, when: "a disk is qcow2", given: func(s *situation) {
-			s.define(0, "", strings.Replace(rawDisk("vda", "/srv/imap.qcow2", ""), "type='raw'", "type='qcow2'", 1))
+		{code: NotMovable, when: "a disk is of a format that can't be read", given: func(s *situation) {
+			s.define(0, "", strings.Replace(rawDisk("vda", "/srv/imap.qed", ""), "type='raw'", "type='qed'", 1))
+		}},
+		{code: SourceImage, when: "an image can't be read as one", given: func(s *situation) {
+			s.disk("vda", func(d *DiskFacts) { d.Err = &image.Error{Path: "/srv/imap.qcow2", Reason: "is no qcow2 image"} })
+		}},
+		{code: SourceImage, when: "an image has snapshots inside", given: func(s *situation) {
+			s.imageDisk(func(d *DiskFacts) { d.Chain[0].Snapshots = 2 })
+		}},
+		{code: SourceImage, when: "an image's backing file is elsewhere", given: func(s *situation) {
+			s.imageDisk(func(d *DiskFacts) { d.Chain[1].Path = "/etc/shadow" })
+		}},
+		{code: SourceBusy, when: "an image stands on a device that is mounted", given: func(s *situation) {
+			s.imageDisk(func(d *DiskFacts) { d.Files[1].Busy = true })
+		}},
+		{code: SourceMissing, when: "the source is a volume that is not active", given: func(s *situation) {
+			s.disk("vda", func(d *DiskFacts) { d.Err = fs.ErrNotExist })
+			s.facts.LVs = []lvm.LV{{VG: "vg0", Name: "imap", Path: "/dev/vg0/imap"}}
 		}},
 		{code: NotMovable, when: "a disk is on the network", given: func(s *situation) {
 			s.define(0, "", `<disk type='network' device='disk'><source protocol='rbd' name='p/i'/><target dev='vda'/></disk>`)

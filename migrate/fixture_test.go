@@ -10,6 +10,7 @@ import (
 
 	"github.com/vmmigrate/vmmigrate/domainxml"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
+	"github.com/vmmigrate/vmmigrate/image"
 	"github.com/vmmigrate/vmmigrate/lvm"
 )
 
@@ -163,4 +164,20 @@ func set(all ...Code) map[Code]bool {
 		wanted[code] = true
 	}
 	return wanted
+}
+
+// imageDisk gives the VM a second disk, a qcow2 file with a raw one behind it.
+func (s *situation) imageDisk(change func(*DiskFacts)) {
+	s.t.Helper()
+	const top, base = "/srv/images/imap.qcow2", "/srv/images/base.img"
+	s.define(0, "", rawDisk("vda", "/dev/vg0/imap", "")+strings.Replace(rawDisk("vdb", top, ""), "type='raw'", "type='qcow2'", 1))
+	facts := s.vm().Disks["vdb"]
+	facts.Size = 300 * mib // the file's own
+	facts.Chain = image.Chain{
+		{Path: top, Format: image.QCOW2, Size: gib, Cluster: 64 << 10, Features: []string{"version 3"}},
+		{Path: base, Format: image.Raw, Size: gib},
+	}
+	facts.Files = []DeviceFacts{facts.DeviceFacts, {Path: base, Resolved: base, ID: base, Size: gib, LogicalBlock: 512, Writes: -1}}
+	change(&facts)
+	s.vm().Disks["vdb"] = facts
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/vmmigrate/vmmigrate/domainxml"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
+	"github.com/vmmigrate/vmmigrate/image"
 	"github.com/vmmigrate/vmmigrate/lvm"
 )
 
@@ -133,8 +134,8 @@ func (e *Env) gatherDisks(ctx context.Context, d *DomainFacts, pools volumePaths
 		if path == "" {
 			continue // it has no source on this host
 		}
-		var facts DiskFacts
-		facts.DeviceFacts, facts.Err = within(ctx, "look at "+path, func() (DeviceFacts, error) { return e.Devices.Inspect(ctx, path) })
+		facts, err := within(ctx, "look at "+path, func() (DiskFacts, error) { return e.inspectDisk(ctx, path, disk) })
+		facts.Err = err
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
@@ -146,6 +147,28 @@ func (e *Env) gatherDisks(ctx context.Context, d *DomainFacts, pools volumePaths
 		d.Disks[disk.Target] = facts
 	}
 	return nil
+}
+
+// inspectDisk looks at a disk's source, and at the images behind it if it is
+// one that is to move.
+func (e *Env) inspectDisk(ctx context.Context, path string, disk domainxml.Disk) (DiskFacts, error) {
+	var facts DiskFacts
+	var err error
+	facts.DeviceFacts, err = e.Devices.Inspect(ctx, path)
+	if err != nil || disk.Format == string(image.Raw) || disk.Kind != domainxml.Move {
+		return facts, err
+	}
+	if facts.Chain, err = e.Devices.Chain(ctx, path, image.Format(disk.Format)); err != nil {
+		return facts, err
+	}
+	for _, file := range facts.Chain.Files() {
+		of, err := e.Devices.Inspect(ctx, file)
+		if err != nil {
+			return facts, err
+		}
+		facts.Files = append(facts.Files, of)
+	}
+	return facts, nil
 }
 
 // SlowError says that something on this host did not answer in time, so that

@@ -117,8 +117,10 @@ func (j *Job) usesSource(ctx context.Context, domain hypervisor.Domain) (bool, e
 	}
 	sources := make(map[string]bool)
 	for _, disk := range j.Plan.Disks {
-		if facts, err := j.Devices.Inspect(ctx, disk.Source.Path); err == nil {
-			sources[facts.ID] = true
+		for _, path := range disk.Source.paths() {
+			if facts, err := j.Devices.Inspect(ctx, path); err == nil {
+				sources[facts.ID] = true
+			}
 		}
 	}
 	for _, disk := range parsed.Disks() {

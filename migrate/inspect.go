@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/vmmigrate/vmmigrate/image"
 )
 
 // DeviceFacts is what can be told of a disk by opening it read-only.
@@ -51,7 +53,10 @@ type DeviceFacts struct {
 const headBytes = 8192
 
 // Host looks at this machine's disks and names. It changes nothing.
-type Host struct{}
+type Host struct {
+	// Images are the programs that images are looked at with.
+	Images image.Tools
+}
 
 var _ Devices = Host{}
 
@@ -108,6 +113,16 @@ func (Host) Inspect(_ context.Context, path string) (DeviceFacts, error) {
 	facts.PhysicalVolume = isPhysicalVolume(begin)
 	facts.TableEnd = tableEnd(begin, facts.LogicalBlock)
 	return facts, nil
+}
+
+// Chain implements Devices.
+func (Host) Chain(_ context.Context, path string, format image.Format) (image.Chain, error) {
+	return image.Inspect(path, format)
+}
+
+// CheckImage implements Devices.
+func (h Host) CheckImage(ctx context.Context, chain image.Chain) error {
+	return h.Images.Check(ctx, chain)
 }
 
 // MapperNames implements Devices: the names of all device-mapper devices, as

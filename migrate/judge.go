@@ -8,6 +8,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/vmmigrate/vmmigrate/domainxml"
+	"github.com/vmmigrate/vmmigrate/image"
 	"github.com/vmmigrate/vmmigrate/internal/command"
 	"github.com/vmmigrate/vmmigrate/lvm"
 )
@@ -49,7 +50,13 @@ func (d *Decider) judgeDomain(plan *Plan, vm *DomainFacts) {
 func (d *Decider) judgeSource(plan *Plan, disk domainxml.Disk, facts DiskFacts) bool {
 	before := len(plan.Blockers)
 	target := disk.Target
+	var bad *image.Error
 	switch {
+	case errors.As(facts.Err, &bad):
+		plan.Blockers = append(plan.Blockers, imageFinding(target, bad))
+	case errors.Is(facts.Err, fs.ErrNotExist) && d.inactive(facts.Path) != nil:
+		lv := d.inactive(facts.Path)
+		plan.block(SourceMissing, target, command.Quote([]string{"lvchange", "-ay", lv.VG + "/" + lv.Name}), "the source of %s is a volume that is not active: %s", target, facts.Path)
 	case errors.Is(facts.Err, fs.ErrNotExist):
 		plan.block(SourceMissing, target, "", "the source of %s does not exist: %s", target, facts.Path)
 	case facts.Err != nil:
@@ -62,7 +69,7 @@ func (d *Decider) judgeSource(plan *Plan, disk domainxml.Disk, facts DiskFacts) 
 	case facts.Encrypted && !plan.Options.EncryptAgain:
 		plan.block(AlreadyLUKS, target, "move it all the same with --encrypt-again, or leave it with --skip-disk "+target,
 			"the source of %s lies on an encrypted device already: %s", target, facts.Path)
-	case facts.TableEnd > facts.Size:
+	case facts.TableEnd > facts.Size && len(facts.Chain) == 0:
 		plan.block(SourceShrunk, target, "grow it back to at least its partition table's size",
 			"the source of %s is shorter than its own partition table says: %s has %s bytes of %s",
 			target, facts.Path, humanize.Comma(facts.Size), humanize.Comma(facts.TableEnd))
@@ -73,12 +80,13 @@ func (d *Decider) judgeSource(plan *Plan, disk domainxml.Disk, facts DiskFacts) 
 	if facts.Err != nil {
 		return false
 	}
+	d.judgeChain(plan, disk, facts)
 	for _, other := range d.Facts.Domains {
 		if other.Name == plan.VM {
 			continue
 		}
 		for _, theirs := range other.Disks {
-			if theirs.Err != nil || theirs.ID != facts.ID {
+			if theirs.Err != nil || !facts.includes(theirs.ID) {
 				continue
 			}
 			if other.State.Active() {
@@ -202,7 +210,7 @@ func (d *Decider) warn(plan *Plan, vm *DomainFacts) {
 				"%s is a physical volume of the guest's own LVM, which this host's LVM will see, and may activate, while the disk is open", disk.Target)
 		}
 		if disk.Payload != disk.Source.Size {
-			plan.warn(WarnSourceSmall, disk.Target, "", "the source of %s is no multiple of %d bytes: the payload is %d bytes longer, and the guest is shown the exact size",
+			plan.warn(WarnSourceSmall, disk.Target, "", "the source of %s is no multiple of %d bytes: the payload is %d bytes longer, since LUKS begins one only at such a multiple, and the clone's definition shows the guest the exact size",
 				disk.Target, payloadUnit, disk.Payload-disk.Source.Size)
 		}
 	}

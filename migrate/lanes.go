@@ -84,7 +84,7 @@ func lanesOf(ctx context.Context, job *Job) [][]*DiskPlan {
 	under := make([][]string, len(job.Plan.Disks))
 	for i := range job.Plan.Disks {
 		disk := &job.Plan.Disks[i]
-		for _, path := range []string{disk.Source.Path, disk.Volume.Path} {
+		for _, path := range append(disk.Source.paths(), disk.Volume.Path) {
 			devices, err := job.Devices.Physical(ctx, path)
 			if err != nil || len(devices) == 0 {
 				return [][]*DiskPlan{all(job.Plan)}

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 
 	"github.com/vmmigrate/vmmigrate/luks"
@@ -50,6 +51,9 @@ type Options struct {
 	RecoveryKey bool `json:"recovery_key,omitempty"`
 	// SkipDisks are the targets of disks to leave as they are.
 	SkipDisks []string `json:"skip_disks,omitempty"`
+	// BackingDirs are folders, besides a disk's own, in which the images behind
+	// it may lie.
+	BackingDirs []string `json:"backing_dirs,omitempty"`
 	// Verify says how the copy is checked.
 	Verify VerifyMode `json:"verify,omitempty"`
 	// Pace says how hard the copy may press the disks.
@@ -123,6 +127,11 @@ func (o Options) Validate() error {
 	}
 	if o.LUKS.KeySize <= 0 || o.LUKS.KeySize%8 != 0 {
 		return &OptionError{"--key-size", fmt.Sprintf("%d bits is no whole number of bytes", o.LUKS.KeySize)}
+	}
+	for _, dir := range o.BackingDirs {
+		if !filepath.IsAbs(dir) {
+			return &OptionError{"--backing-dir", fmt.Sprintf("%q is no absolute path", dir)}
+		}
 	}
 	if o.LVMType == "thin" && o.ThinPool == "" {
 		return &OptionError{"--lvm-type", "thin needs --thin-pool"}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -66,20 +65,6 @@ type DiskPlan struct {
 	// Mapper is the device-mapper name, and Device the payload's path.
 	Mapper string `json:"mapper"`
 	Device string `json:"device"`
-}
-
-// SourcePlan is the plain disk, as it was when the plan was made.
-type SourcePlan struct {
-	Path   string `json:"path"`
-	Format string `json:"format"`
-	Block  bool   `json:"block"`
-	Size   int64  `json:"size"`
-	// ModTime is a regular file's, to tell that it changed meanwhile.
-	ModTime time.Time `json:"mod_time,omitzero"`
-	// Writes and Boot are a device's count of written sectors in a boot of
-	// this host, to tell the same; Writes is -1 where there is no count.
-	Writes int64  `json:"writes"`
-	Boot   string `json:"boot,omitempty"`
 }
 
 // VolumePlan is the logical volume to be made.
@@ -279,11 +264,11 @@ func (d *Decider) addDisk(plan *Plan, disk domainxml.Disk, facts DiskFacts) {
 		return
 	}
 	// QEMU shows a raw file in whole sectors of 512 bytes, rounded up.
-	payload := roundUp(facts.Size, payloadUnit)
+	payload := roundUp(facts.guestSize(), payloadUnit)
 	mapper := luks.MapperName("cr_" + plan.VM + "_" + disk.Target)
 	plan.Disks = append(plan.Disks, DiskPlan{
 		Target:   disk.Target,
-		Source:   SourcePlan{Path: facts.Path, Format: "raw", Block: facts.Block, Size: facts.Size, ModTime: facts.ModTime, Writes: facts.Writes, Boot: facts.Boot},
+		Source:   newSource(disk.Format, facts),
 		Payload:  payload,
 		LUKSUUID: luksUUID.String(),
 		Header:   luks.HeaderSize(plan.Options.LUKS.Type),

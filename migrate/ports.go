@@ -7,6 +7,7 @@ import (
 
 	"github.com/vmmigrate/vmmigrate/blockcopy"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
+	"github.com/vmmigrate/vmmigrate/image"
 	"github.com/vmmigrate/vmmigrate/luks"
 	"github.com/vmmigrate/vmmigrate/lvm"
 )
@@ -64,6 +65,12 @@ type Hypervisor interface {
 // Devices looks at disks; Host is the real one.
 type Devices interface {
 	Inspect(ctx context.Context, path string) (DeviceFacts, error)
+	// Chain reads the headers of an image, whose format is given, and of those
+	// behind it. What can't be read as a disk is an *image.Error.
+	Chain(ctx context.Context, path string, format image.Format) (image.Chain, error)
+	// CheckImage looks through the images' metadata for damage. It returns
+	// an *image.Error or an *image.LockedError.
+	CheckImage(ctx context.Context, chain image.Chain) error
 	MapperNames(ctx context.Context) ([]string, error)
 	// Physical names the physical devices under a disk or file, so that two
 	// that share one can be told.
@@ -78,9 +85,9 @@ type Copier interface {
 	// WriteRate writes zeros to the start of a payload and returns bytes per
 	// second.
 	WriteRate(ctx context.Context, payload string, bytes int64) (float64, error)
-	// SourceDigest reads one chunk of a source again: the digest of what the
-	// payload has to hold there.
-	SourceDigest(ctx context.Context, source string, size, payload, chunk int64) (blockcopy.Digest, error)
+	// SourceDigests reads chunks of a source again: the digests of what the
+	// payload has to hold there. It returns those that it came to.
+	SourceDigests(ctx context.Context, source SourcePlan, payload int64, chunks []int64) ([]blockcopy.Digest, error)
 }
 
 // Keyring gives the key of a VM's volumes when a step first needs it. The

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/vmmigrate/vmmigrate/image"
 	"github.com/vmmigrate/vmmigrate/luks"
 	"github.com/vmmigrate/vmmigrate/lvm"
 )
@@ -165,6 +166,25 @@ func (d devices) Inspect(ctx context.Context, path string) (DeviceFacts, error) 
 		}
 		facts.Block, facts.Size, facts.ID = true, lv.Size, lv.UUID
 		return facts, nil
+	})
+}
+
+func (d devices) Chain(_ context.Context, path string, format image.Format) (image.Chain, error) {
+	return port(d.w, "device: chain", func() (image.Chain, error) {
+		d.w.mu.Lock()
+		defer d.w.mu.Unlock()
+		if chain, known := d.w.chains[path]; known && chain[0].Format == format {
+			return chain, nil
+		}
+		return nil, &image.Error{Path: path, Reason: "is no " + string(format) + " image"}
+	})
+}
+
+func (d devices) CheckImage(_ context.Context, chain image.Chain) error {
+	return does(d.w, "device: check image", func() error {
+		d.w.mu.Lock()
+		defer d.w.mu.Unlock()
+		return d.w.damaged[chain[0].Path]
 	})
 }
 

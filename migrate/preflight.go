@@ -7,6 +7,7 @@ import (
 
 	"github.com/vmmigrate/vmmigrate/domainxml"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
+	"github.com/vmmigrate/vmmigrate/image"
 )
 
 // preflight looks, right before anything is done, whether the plan still fits
@@ -19,6 +20,9 @@ func (e *Env) preflight(ctx context.Context, plan *Plan, job *Job) error {
 	}
 	for i := range plan.Disks {
 		if err := e.sourceUnchanged(ctx, &plan.Disks[i]); err != nil {
+			return err
+		}
+		if err := e.sourceSound(ctx, plan, &plan.Disks[i]); err != nil {
 			return err
 		}
 		if job != nil {
@@ -73,32 +77,31 @@ func (e *Env) atRest(ctx context.Context, plan *Plan) error {
 
 // sourceUnchanged checks that a source is still what was planned.
 func (e *Env) sourceUnchanged(ctx context.Context, disk *DiskPlan) error {
-	changed := func(format string, args ...any) error {
-		return &SourceChangedError{Disk: disk.Target, Path: disk.Source.Path, Reason: fmt.Sprintf(format, args...)}
-	}
-	facts, err := e.Devices.Inspect(ctx, disk.Source.Path)
-	if err != nil {
-		return changed("%v", err)
-	}
-	if facts.Size != disk.Source.Size {
-		return changed("it has %d bytes and had %d", facts.Size, disk.Source.Size)
-	}
-	if facts.Block != disk.Source.Block {
-		return changed("it is no longer the same kind of file")
-	}
-	if facts.Writes >= 0 && disk.Source.Writes >= 0 {
-		before := disk.Source.Writes
-		if facts.Boot != disk.Source.Boot || facts.Writes < before {
-			before = 0 // counted anew since a boot, or since the volume was activated again
+	for _, was := range disk.Source.all() {
+		reason := ""
+		if facts, err := e.Devices.Inspect(ctx, was.Path); err != nil {
+			reason = err.Error()
+		} else {
+			reason = was.changed(facts)
 		}
-		if facts.Writes > before {
-			return changed("the kernel has written %d sectors to it since", facts.Writes-before)
+		if reason != "" {
+			return &SourceChangedError{Disk: disk.Target, Path: was.Path, Reason: reason}
 		}
-	}
-	if !facts.ModTime.Equal(disk.Source.ModTime) {
-		return changed("it was written at %s", facts.ModTime.Format("2006-01-02 15:04:05 MST"))
 	}
 	return nil
+}
+
+// sourceSound has an image checked for damage that reading would not show.
+func (e *Env) sourceSound(ctx context.Context, plan *Plan, disk *DiskPlan) error {
+	if len(disk.Source.Chain) == 0 {
+		return nil
+	}
+	err := e.Devices.CheckImage(ctx, disk.Source.Chain)
+	var bad *image.Error
+	if errors.As(err, &bad) {
+		return &BlockedError{VM: plan.VM, Blockers: []Finding{imageFinding(disk.Target, bad)}}
+	}
+	return err
 }
 
 // unclaimed checks that no name the job will use is taken by now.
@@ -137,6 +140,9 @@ func (e *Env) rewrite(ctx context.Context, plan *Plan) (domainxml.Rewritten, err
 		}
 		if now.Path != disk.Source.Path && now.SourceType != "volume" {
 			return domainxml.Rewritten{}, &SourceChangedError{Disk: disk.Target, Path: disk.Source.Path, Reason: "the VM's disk is now " + now.Path}
+		}
+		if now.Format != disk.Source.Format {
+			return domainxml.Rewritten{}, &SourceChangedError{Disk: disk.Target, Path: disk.Source.Path, Reason: "the VM's disk is now of the format " + now.Format}
 		}
 	}
 	return domainxml.Rewrite(raw, plan.edit())

@@ -31,24 +31,19 @@ func (j *Job) sourceStillCopied(ctx context.Context, disk *DiskPlan) error {
 		return err
 	}
 	defer chunks.Close() // it was only read
-	for _, index := range sample(chunks) {
-		if err := interrupted(ctx); err != nil {
-			return err
-		}
-		want, err := chunks.Digest(index)
-		if err != nil {
-			return err
-		}
-		got, err := j.Copier.SourceDigest(ctx, disk.Source.Path, disk.Source.Size, disk.Payload, index)
+	indices := sample(chunks)
+	digests, err := j.Copier.SourceDigests(ctx, disk.Source, disk.Payload, indices)
+	for i, got := range digests {
+		want, err := chunks.Digest(indices[i])
 		if err != nil {
 			return err
 		}
 		if got != want {
 			return &SourceChangedError{Disk: disk.Target, Path: disk.Source.Path, Reason: fmt.Sprintf(
-				"the 4 MiB from byte %d read differently than when they were copied", index*blockcopy.ChunkSize)}
+				"the 4 MiB from byte %d read differently than when they were copied", indices[i]*blockcopy.ChunkSize)}
 		}
 	}
-	return nil
+	return err
 }
 
 // sample picks the chunks to read again from those that are done.

@@ -54,7 +54,7 @@ func (copyDisk) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
 	ctx, stop := job.guardSource(ctx)
 	defer stop()
 	result, err := job.copyAlone(ctx, disk, CopyRequest{
-		Source: disk.Source.Path, Size: disk.Source.Size, Target: disk.Device, Payload: disk.Payload, Chunks: chunks, Pace: job.Plan.Options.Pace,
+		Source: disk.Source, Target: disk.Device, Payload: disk.Payload, Chunks: chunks, Pace: job.Plan.Options.Pace,
 		Progress: job.progress(Copy, disk),
 	})
 	for _, remark := range result.Remarks {

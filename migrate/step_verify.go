@@ -37,7 +37,7 @@ func (verifyDisk) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
 	defer stop()
 	request := VerifyRequest{Payload: disk.Device, Bytes: disk.Payload, Chunks: chunks, Pace: job.Plan.Options.Pace, Progress: job.progress(Verify, disk)}
 	if job.Plan.Options.Verify == VerifyFull {
-		request.Source, request.Size = disk.Source.Path, disk.Source.Size
+		request.Source = &disk.Source
 	}
 	_, err = job.Copier.Verify(ctx, request)
 	if err == nil {

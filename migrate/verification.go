@@ -88,7 +88,7 @@ func (j *Job) verify(ctx context.Context, disk *DiskPlan) (Verification, error) 
 		return v, err
 	}
 	result, err := j.Copier.Verify(ctx, VerifyRequest{
-		Payload: disk.Device, Bytes: disk.Payload, Source: disk.Source.Path, Size: disk.Source.Size,
+		Payload: disk.Device, Bytes: disk.Payload, Source: &disk.Source,
 		Pace: j.Plan.Options.Pace, Progress: j.progress(Verify, disk),
 	})
 	var differs *blockcopy.MismatchError

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/vmmigrate/vmmigrate/hypervisor"
+	"github.com/vmmigrate/vmmigrate/image"
 	"github.com/vmmigrate/vmmigrate/internal/command"
 	"github.com/vmmigrate/vmmigrate/luks"
 	"github.com/vmmigrate/vmmigrate/lvm"
@@ -52,9 +53,12 @@ func (s *session) host(ctx context.Context, c *cli.Context, readOnly bool) (env 
 	if err := s.needRoot(c); err != nil {
 		return nil, nil, err
 	}
-	var runner command.Runner = command.Log{Runner: command.Local{}, Logger: s.log}
+	logged := command.Log{Runner: command.Local{}, Logger: s.log}
+	var runner command.Runner = logged
+	var starter command.Starter = logged
 	if readOnly {
-		runner = command.ReadOnly{Runner: runner}
+		only := command.ReadOnly{Runner: logged}
+		runner, starter = only, only
 	}
 	for _, program := range []string{"lvs", "cryptsetup"} {
 		if err := s.installed(program); err != nil {
@@ -65,9 +69,10 @@ func (s *session) host(ctx context.Context, c *cli.Context, readOnly bool) (env 
 	if err != nil {
 		return nil, nil, before(err)
 	}
+	images := image.Tools{Runner: runner, Starter: starter}
 	env = &migrate.Env{
 		Volumes: lvm.New(runner), Encryption: luks.New(runner), KeySlots: luks.New(runner), Hypervisor: conn,
-		Devices: migrate.Host{}, Copier: migrate.BlockCopier{},
+		Devices: migrate.Host{Images: images}, Copier: migrate.BlockCopier{Images: images},
 		Store:  s.store(c),
 		Random: rand.Reader, Now: time.Now,
 	}

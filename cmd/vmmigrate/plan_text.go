@@ -69,6 +69,16 @@ func (s *session) describe(b *strings.Builder, plan *migrate.Plan, estimate migr
 		}
 		say("%s", t.text(2))
 	}
+	for _, disk := range plan.Disks {
+		for i, line := range disk.Source.Images() {
+			if i == 0 {
+				say("")
+				say("  %-11s %s", "Image "+printable(disk.Target), printable(line))
+			} else {
+				say("  %-11s %s", "  behind it", printable(line))
+			}
+		}
+	}
 	if len(plan.Kept) > 0 {
 		say("")
 		t := s.table("STAYS", "KIND", "SOURCE", "WHY")

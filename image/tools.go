@@ -1,0 +1,166 @@
+package image
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/vmmigrate/vmmigrate/internal/command"
+	"github.com/vmmigrate/vmmigrate/internal/nbd"
+)
+
+// Tools are QEMU's programs that images are read with. The zero value runs
+// this machine's.
+type Tools struct {
+	// Runner and Starter run them; nil is command.Local.
+	Runner  command.Runner
+	Starter command.Starter
+	// Ready bounds how long qemu-nbd may take until it can be connected to,
+	// and Stall how long it may send nothing while it is read from; 0 is 30
+	// seconds, and two minutes.
+	Ready, Stall time.Duration
+}
+
+func (t Tools) runner() command.Runner {
+	if t.Runner == nil {
+		return command.Local{}
+	}
+	return t.Runner
+}
+
+func (t Tools) starter() command.Starter {
+	if t.Starter == nil {
+		return command.Local{}
+	}
+	return t.Starter
+}
+
+// connections is how many are made to one server: while one waits for its data
+// to be copied through the socket, another's is.
+const connections = 4
+
+// Open shows a chain through a read-only qemu-nbd of its own and connects to
+// it. It returns a *LockedError, a *ServeError, a *HungError or, without
+// qemu-nbd, a *command.NotFoundError. Whoever opens a Source closes it.
+func (t Tools) Open(ctx context.Context, chain Chain) (*Source, error) {
+	if len(chain) == 0 {
+		return nil, errors.New("there is no image to open")
+	}
+	// Past the page cache, as raw disks are read; not every filesystem takes
+	// that, and the program says so only by ending.
+	source, err := t.serve(ctx, chain, true)
+	var refused *ServeError
+	if errors.As(err, &refused) && strings.Contains(refused.Said, "O_DIRECT") {
+		source, err = t.serve(ctx, chain, false)
+	}
+	return source, err
+}
+
+func (t Tools) serve(ctx context.Context, chain Chain, direct bool) (*Source, error) {
+	folder, err := privateFolder()
+	if err != nil {
+		return nil, err
+	}
+	// The socket is of no use once the connections stand.
+	defer func() { _ = os.RemoveAll(folder) }()
+	socket := filepath.Join(folder, "nbd")
+	mode := "writeback"
+	if direct {
+		mode = "none"
+	}
+	server, err := t.starter().Start(command.Cmd{
+		Name: "qemu-nbd", ReadOnly: true,
+		Args: []string{"--read-only", "--socket=" + socket, fmt.Sprintf("--shared=%d", connections), "--cache=" + mode, "--", chain.graph()},
+	})
+	if err != nil {
+		return nil, err
+	}
+	source := &Source{chain: chain, server: server, direct: direct}
+	if source.client, err = t.connect(ctx, chain, server, socket); err != nil {
+		return nil, errors.Join(err, server.Stop(stopPatience))
+	}
+	return source, nil
+}
+
+// stopPatience is how long qemu-nbd may take to end by itself. It has nothing
+// to write.
+const stopPatience = 2 * time.Second
+
+// privateFolder makes a folder that only we can enter. A socket's path may have
+// 107 bytes (unix(7)).
+func privateFolder() (string, error) {
+	base := os.TempDir()
+	if len(base) > 70 {
+		base = "/tmp"
+	}
+	return os.MkdirTemp(base, "vmmigrate-nbd-")
+}
+
+// connect waits for the server's socket.
+func (t Tools) connect(ctx context.Context, chain Chain, server *command.Process, socket string) (*nbd.Client, error) {
+	ready := cmp.Or(t.Ready, 30*time.Second)
+	patience, cancel := context.WithTimeoutCause(ctx, ready, &HungError{Path: chain[0].Path, After: ready})
+	defer cancel()
+	for {
+		if _, err := os.Stat(socket); err == nil {
+			client, err := nbd.Dial(socket, nbd.Options{Connections: connections, Connect: ready, Stall: t.Stall})
+			var stalled *nbd.StalledError
+			switch {
+			case errors.As(err, &stalled):
+				return nil, &HungError{Path: chain[0].Path, After: stalled.After}
+			case err == nil:
+				return client, nil
+			case !isRefused(err):
+				// A server that can't open the image may listen for a moment.
+				select {
+				case <-server.Done():
+				case <-time.After(stopPatience):
+					return nil, &ServeError{Path: chain[0].Path, Said: clean(server.Said()), Err: err}
+				}
+			}
+		}
+		select {
+		case <-server.Done():
+			return nil, refusal(chain, server.Said(), server.Err())
+		case <-patience.Done():
+			return nil, context.Cause(patience)
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+// refusal tells a lock from other reasons for which QEMU opens no image.
+func refusal(chain Chain, said string, err error) error {
+	said = clean(said)
+	if strings.Contains(said, "Failed to get") && strings.Contains(said, "lock") {
+		return &LockedError{Path: chain[0].Path, Said: said}
+	}
+	return &ServeError{Path: chain[0].Path, Said: said, Err: err}
+}
+
+// clean takes what QEMU's programs print around what they say: their name, and
+// the graph that they were given.
+func clean(said string) string {
+	var lines []string
+	for line := range strings.Lines(said) {
+		line = strings.TrimSpace(line)
+		for _, prefix := range []string{"qemu-nbd: ", "qemu-img: "} {
+			line = strings.TrimPrefix(line, prefix)
+		}
+		if at := strings.Index(line, "json:{"); at >= 0 {
+			if end := strings.LastIndex(line, "}"); end > at {
+				line = strings.TrimPrefix(strings.TrimPrefix(line[:at]+line[end+1:], "Could not open ''"), "Failed to blk_new_open ''")
+				line = strings.TrimPrefix(line, ": ")
+			}
+		}
+		if line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "; ")
+}
