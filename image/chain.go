@@ -189,8 +189,10 @@ func bare(err error) string {
 // (path_has_protocol: a colon before the first slash).
 func resolve(image, what, name string) (string, error) {
 	refuse := func(reason string) (string, error) {
-		return "", &Error{Path: image, Reason: fmt.Sprintf("names %q as its %s, %s", name, what, reason),
-			Remedy: "put a plain path there with qemu-img rebase -u"}
+		return "", &Error{
+			Path: image, Reason: fmt.Sprintf("names %q as its %s, %s", name, what, reason),
+			Remedy: "put a plain path there with qemu-img rebase -u",
+		}
 	}
 	switch colon, slash := strings.IndexByte(name, ':'), strings.IndexByte(name, '/'); {
 	case name == "":

@@ -45,8 +45,8 @@ type world struct {
 	asked    int // how often the key was asked for
 	events   []Event
 	heard    func(Event)
-	chains   map[string]image.Chain // images and what is behind them
-	damaged  map[string]error       // what a check of an image finds
+	chains   map[string]image.Chain          // images and what is behind them
+	damaged  map[string]error                // what a check of an image finds
 	devices  map[string][]string             // the physical devices under a path; one for all by default
 	deaf     error                           // what libvirt answers to the guard
 	during   func(context.Context, StepName) // what happens while bytes move
