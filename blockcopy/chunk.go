@@ -15,7 +15,7 @@ type errand struct {
 
 // crew copies chunks until there are none left or until says stop.
 func (c *copier) crew(ctx context.Context, t tuning, until func() bool) (more bool, err error) {
-	err = crew(ctx, t, c.arena, c.job.IOIdle, func(ctx context.Context, h *hand) (bool, error) {
+	err = crew(ctx, t, c.arena, c.manner, func(ctx context.Context, h *hand) (bool, error) {
 		if until() {
 			return false, nil
 		}
@@ -78,13 +78,17 @@ func (c *copier) blocks(ctx context.Context, h *hand, e errand) (Digest, error) 
 		if err != nil {
 			return Digest{}, err
 		}
-		if !c.job.NoDigest {
-			_, _ = h.sum.Write(b) // a hash never fails
-		}
 		if &b[0] != &h.buffer[0] {
 			c.unread.Add(n)
 		}
-		if err := c.to.write(b, at); err != nil {
+		if !c.job.NoDigest {
+			h.hash(b)
+		}
+		err = c.to.write(b, at)
+		if !c.job.NoDigest {
+			h.hashed()
+		}
+		if err != nil {
 			return Digest{}, err
 		}
 		c.wrote(n)
@@ -93,7 +97,7 @@ func (c *copier) blocks(ctx context.Context, h *hand, e errand) (Digest, error) 
 	if c.job.NoDigest {
 		return Digest{}, nil
 	}
-	return Digest(h.sum.Sum(nil)), nil
+	return h.sum.Sum(), nil
 }
 
 // pace waits until n more bytes may be copied, or returns the context's cause.
@@ -180,8 +184,8 @@ func (c *copier) zeroDigest(h *hand, length int64) Digest {
 	d, ok := c.zeroSums[length]
 	if !ok {
 		h.sum.Reset()
-		_, _ = h.sum.Write(c.arena.zeros[:length]) // a hash never fails
-		d = Digest(h.sum.Sum(nil))
+		h.sum.Write(c.arena.zeros[:length])
+		d = h.sum.Sum()
 		c.zeroSums[length] = d
 	}
 	return d

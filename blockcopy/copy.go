@@ -40,6 +40,7 @@ type copier struct {
 	meter    *meter
 	zeroing  *zeroing
 	align    int64
+	manner   manner
 
 	// next is the chunk to look at next; it and the map of holes are under
 	// mu, and so is what is finished but not yet flushed.
@@ -80,6 +81,7 @@ func newCopier(job Job) (*copier, error) {
 	c.to = output{target: job.Target, unit: alignOf(job.Target)}
 	c.holes = newHoles(job.Source, job.Size)
 	c.zeroing = newZeroing(job.Target)
+	c.manner = manner{idle: job.IOIdle, near: job.sysfs.near(job.Source, job.Target)}
 	c.meter = newMeter(c.chunks.DoneBytes(), job.PayloadSize, time.Now())
 	return c, nil
 }
@@ -97,6 +99,9 @@ func (j *Job) check() error {
 	}
 	if j.ChunkSize == 0 {
 		j.ChunkSize = ChunkSize
+	}
+	if j.sysfs == "" {
+		j.sysfs = "/sys"
 	}
 	if j.CheckpointInterval == 0 {
 		j.CheckpointInterval = defaultInterval
@@ -141,9 +146,11 @@ func (c *copier) run(ctx context.Context) (Result, error) {
 	defer cancel(nil)
 	stop := c.watch(working, cancel)
 
-	asked := tuning{c.job.Workers, c.job.BlockSize}
-	list := plans(!c.job.NoDigest, asked, c.job.ChunkSize, c.align, c.job.MaxRate)
-	chosen, err := tuned(working, list, c.meter, c.crew)
+	demand := demand{
+		hashing: !c.job.NoDigest, asked: tuning{c.job.Workers, c.job.BlockSize}, chunk: c.job.ChunkSize, align: c.align, maxRate: c.job.MaxRate,
+		queues: []queue{c.job.sysfs.queueOf(c.job.Source), c.job.sysfs.queueOf(c.job.Target)},
+	}
+	chosen, err := tuned(working, demand.plans(), c.meter, c.crew)
 	stop()
 	// The caller's context may have ended; the last checkpoint is what it
 	// waits for.

@@ -41,6 +41,7 @@ var (
 	_ Source   = (*SourceDevice)(nil)
 	_ Mapped   = (*SourceDevice)(nil)
 	_ Aligned  = (*SourceDevice)(nil)
+	_ Numbered = (*SourceDevice)(nil)
 	_ Directed = (*SourceDevice)(nil)
 	_ Target   = (*TargetDevice)(nil)
 	_ Zeroer   = (*TargetDevice)(nil)
@@ -177,6 +178,15 @@ func (d *device) Align() int { return d.align }
 
 // Direct tells whether I/O passes the page cache.
 func (d *device) Direct() bool { return d.direct }
+
+// Number is the block device's number, or that of the one the file is on.
+func (d *device) Number() (major, minor uint32) {
+	number := d.stat.Dev
+	if d.block {
+		number = d.stat.Rdev
+	}
+	return unix.Major(number), unix.Minor(number)
+}
 
 // same tells whether both are one device or file.
 func (d *device) same(e *device) bool {

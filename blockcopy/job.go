@@ -79,7 +79,8 @@ type Job struct {
 	ChunkSize int64
 	// Workers is how many chunks are under way at once and BlockSize how many
 	// bytes one read or write has at most. 0 means that they are chosen by
-	// measuring the first second of the copy.
+	// measuring the first second of the copy, from what the devices' queues
+	// (queue) can take.
 	Workers   int
 	BlockSize int64
 	// NoDigest copies without hashing. The record then says which chunks are
@@ -97,6 +98,9 @@ type Job struct {
 	// Progress, if not nil, is called about twice a second and at the end,
 	// never by two goroutines at once.
 	Progress func(Progress)
+
+	// sysfs is "" for the kernel's own; tests have others.
+	sysfs sysfs
 }
 
 // Progress is how far a copy or verification is.

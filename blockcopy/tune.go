@@ -3,6 +3,7 @@ package blockcopy
 import (
 	"context"
 	"runtime"
+	"slices"
 	"time"
 )
 
@@ -47,32 +48,70 @@ func candidates(hashing bool) []tuning {
 	}
 }
 
-// fit bounds t by what was asked for, the chunk, the alignment and the arena.
-func (t tuning) fit(job tuning, chunk, align int64) tuning {
-	if job.workers > 0 {
-		t.workers = job.workers
+// demand is what a tuning has to fit.
+type demand struct {
+	// hashing says that each block is hashed.
+	hashing bool
+	// asked is what the caller wants, 0 where it is left to us.
+	asked tuning
+	// chunk and align bound a block, in bytes.
+	chunk, align int64
+	maxRate      int64
+	// queues are those of the devices, as far as they are known.
+	queues []queue
+}
+
+// fit bounds t by what was asked for, the chunk, the alignment, the arena and
+// the devices' queues.
+func (d demand) fit(t tuning) tuning {
+	unit := d.align
+	for _, q := range d.queues {
+		// Half a physical block costs the disk a read before the write.
+		if q.physical > unit && d.chunk%q.physical == 0 {
+			unit = q.physical
+		}
 	}
-	if job.block > 0 {
-		t.block = job.block
+	if d.asked.block > 0 {
+		t.block, unit = d.asked.block, d.align
+	} else {
+		for _, q := range d.queues {
+			// A RAID computes parity from whole stripes without reading.
+			if q.optimal > 0 && d.chunk%q.optimal == 0 {
+				t.block = (t.block + q.optimal - 1) / q.optimal * q.optimal
+			}
+		}
 	}
-	t.block = max(min(t.block, chunk)/align*align, align)
+	t.block = max(min(t.block, d.chunk)/unit*unit, unit)
+	t.workers = min(t.workers, int(arenaSize/t.block))
+	for _, q := range d.queues {
+		// What finds the queue full waits in front of it, where the I/O of
+		// guests waits too, in no order.
+		if q.requests > 0 && q.transfer > 0 {
+			t.workers = min(t.workers, int(q.requests/((t.block+q.transfer-1)/q.transfer)))
+		}
+	}
+	if d.asked.workers > 0 {
+		t.workers = d.asked.workers
+	}
 	t.workers = max(1, min(t.workers, maxWorkers, int(arenaSize/t.block)))
 	return t
 }
 
 // plans returns the tunings to try for a job. Where the rate is limited there
-// is nothing to measure: few workers and small blocks keep it even.
-func plans(hashing bool, job tuning, chunk, align, maxRate int64) []tuning {
-	if maxRate > 0 {
-		even := tuning{workers: min(2, runtime.GOMAXPROCS(0)), block: max(64<<10, min(1<<20, maxRate/20))}
-		return []tuning{even.fit(job, chunk, align)}
+// is nothing to measure: few workers and small blocks keep it even. Where a
+// disk has heads to move, those with few workers come first.
+func (d demand) plans() []tuning {
+	if d.maxRate > 0 {
+		even := tuning{workers: min(2, runtime.GOMAXPROCS(0)), block: max(64<<10, min(1<<20, d.maxRate/20))}
+		return []tuning{d.fit(even)}
+	}
+	choice := candidates(d.hashing)
+	if slices.ContainsFunc(d.queues, func(q queue) bool { return q.rotational }) {
+		slices.SortStableFunc(choice, func(a, b tuning) int { return a.workers - b.workers })
 	}
 	var list []tuning
-	seen := map[tuning]bool{}
-	for _, t := range candidates(hashing) {
-		t = t.fit(job, chunk, align)
-		if !seen[t] {
-			seen[t] = true
+	for _, t := range choice {
+		if t = d.fit(t); !slices.Contains(list, t) {
 			list = append(list, t)
 		}
 	}

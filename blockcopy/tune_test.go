@@ -28,7 +28,7 @@ func TestALongCopyUsesWhatMeasuredFastest(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var used []tuning
 			m := newMeter(0, 1<<40, time.Now())
-			list := plans(true, tuning{}, ChunkSize, 512, 0)
+			list := demand{hashing: true, chunk: ChunkSize, align: 512}.plans()
 			got, err := tuned(t.Context(), list, m, fakeRun(m, &used, func(t tuning) int64 {
 				if t == best {
 					return 2 << 30
@@ -46,7 +46,7 @@ func TestAShortCopyIsNotSpentOnMeasuring(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var used []tuning
 		m := newMeter(0, 9<<30, time.Now())
-		if _, err := tuned(t.Context(), plans(true, tuning{}, ChunkSize, 512, 0), m, fakeRun(m, &used, func(tuning) int64 { return 1 << 30 })); err != nil {
+		if _, err := tuned(t.Context(), demand{hashing: true, chunk: ChunkSize, align: 512}.plans(), m, fakeRun(m, &used, func(tuning) int64 { return 1 << 30 })); err != nil {
 			t.Fatal(err)
 		}
 		if len(used) != 1 {
@@ -61,7 +61,7 @@ func TestASlowDeviceIsMeasuredNoLongerThanPromised(t *testing.T) {
 		m := newMeter(0, 1<<30, time.Now())
 		begin := time.Now()
 		var last time.Time
-		_, err := tuned(t.Context(), plans(false, tuning{}, ChunkSize, 512, 0), m, func(ctx context.Context, c tuning, until func() bool) (bool, error) {
+		_, err := tuned(t.Context(), demand{chunk: ChunkSize, align: 512}.plans(), m, func(ctx context.Context, c tuning, until func() bool) (bool, error) {
 			last = time.Now()
 			time.Sleep(500 * time.Millisecond) // one round of chunks
 			return fakeRun(m, &used, func(tuning) int64 { return 10 << 20 })(ctx, c, until)
@@ -77,7 +77,15 @@ func TestEveryTuningFitsTheBuffers(t *testing.T) {
 		align := int64(512) << rapid.IntRange(0, 7).Draw(t, "align")
 		chunk := align * rapid.Int64Range(1, arenaSize/align).Draw(t, "chunk")
 		asked := tuning{workers: rapid.IntRange(0, maxWorkers).Draw(t, "workers"), block: 512 * rapid.Int64Range(0, 1<<17).Draw(t, "block")}
-		list := plans(rapid.Bool().Draw(t, "hashing"), asked, chunk, align, rapid.SampledFrom([]int64{0, 1, 1 << 20, 1 << 40}).Draw(t, "rate"))
+		d := demand{hashing: rapid.Bool().Draw(t, "hashing"), asked: asked, chunk: chunk, align: align, maxRate: rapid.SampledFrom([]int64{0, 1, 1 << 20, 1 << 40}).Draw(t, "rate")}
+		for range rapid.IntRange(0, 2).Draw(t, "known queues") {
+			d.queues = append(d.queues, queue{
+				physical: rapid.SampledFrom([]int64{0, 512, 4096, 1 << 20}).Draw(t, "physical"), optimal: rapid.SampledFrom([]int64{0, 33553920, 65536, 786432, 1 << 20}).Draw(t, "optimal"),
+				transfer: rapid.SampledFrom([]int64{0, 4096, 1310720, 1 << 31}).Draw(t, "transfer"), requests: rapid.SampledFrom([]int64{0, 1, 64, 1023}).Draw(t, "requests"),
+				rotational: rapid.Bool().Draw(t, "rotational"),
+			})
+		}
+		list := d.plans()
 		if len(list) == 0 {
 			t.Fatal("nothing to try")
 		}

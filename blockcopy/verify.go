@@ -40,6 +40,9 @@ type VerifyJob struct {
 	IOIdle    bool
 	Retries   int
 	Progress  func(Progress)
+
+	// sysfs is "" for the kernel's own; tests have others.
+	sysfs sysfs
 }
 
 // Verify reads the payload back and compares each chunk's SHA-256 with the one
@@ -72,6 +75,7 @@ type verifier struct {
 	throttle *throttle
 	meter    *meter
 	align    int64
+	manner   manner
 
 	mu       sync.Mutex
 	next     int64
@@ -93,6 +97,7 @@ func newVerifier(job VerifyJob) (*verifier, error) {
 		meter:    newMeter(0, job.PayloadSize, time.Now()),
 		total:    ordered{sum: sha256.New(), waiting: map[int64]Digest{}},
 		align:    alignOf(job.Payload),
+		manner:   manner{idle: job.IOIdle, near: job.sysfs.near(job.Source, job.Payload)},
 	}
 	if job.Source != nil {
 		v.align = max(v.align, alignOf(job.Source))
@@ -135,6 +140,9 @@ func (j *VerifyJob) check() error {
 	if j.PayloadSize == 0 {
 		j.PayloadSize = j.Size
 	}
+	if j.sysfs == "" {
+		j.sysfs = "/sys"
+	}
 	if j.ChunkSize == 0 {
 		j.ChunkSize = ChunkSize
 	}
@@ -167,8 +175,11 @@ func (v *verifier) run(ctx context.Context) (Result, error) {
 		}
 	}
 	stop := every(meterInterval, func() { v.report(time.Now()) })
-	list := plans(true, tuning{v.job.Workers, v.job.BlockSize}, v.job.ChunkSize, v.align, v.job.MaxRate)
-	chosen, err := tuned(ctx, list, v.meter, v.crew)
+	demand := demand{
+		hashing: true, asked: tuning{v.job.Workers, v.job.BlockSize}, chunk: v.job.ChunkSize, align: v.align, maxRate: v.job.MaxRate,
+		queues: []queue{v.job.sysfs.queueOf(v.job.Payload), v.job.sysfs.queueOf(v.job.Source)},
+	}
+	chosen, err := tuned(ctx, demand.plans(), v.meter, v.crew)
 	stop()
 	now := time.Now()
 	v.meter.finish(now)
@@ -195,7 +206,7 @@ func (v *verifier) report(now time.Time) {
 }
 
 func (v *verifier) crew(ctx context.Context, t tuning, until func() bool) (more bool, err error) {
-	err = crew(ctx, t, v.arena, v.job.IOIdle, func(ctx context.Context, h *hand) (bool, error) {
+	err = crew(ctx, t, v.arena, v.manner, func(ctx context.Context, h *hand) (bool, error) {
 		if until() {
 			return false, nil
 		}
@@ -267,12 +278,21 @@ func (v *verifier) compare(ctx context.Context, h *hand, e errand) error {
 	return nil
 }
 
-// hash is the digest of one chunk of c. Only the payload's bytes count as
-// progress.
+// hash is the digest of one chunk of c. A block is hashed while the next one is
+// read. Only the payload's bytes count as progress.
 func (v *verifier) hash(ctx context.Context, h *hand, c *content, e errand, counts bool) (Digest, error) {
 	h.sum.Reset()
+	buffer, other := h.halves(v.align)
+	handedIn := false
+	finish := func() {
+		if handedIn {
+			h.hashed()
+		}
+		handedIn = false
+	}
+	defer finish()
 	for at := e.start; at < e.end; {
-		n := min(int64(len(h.buffer)), e.end-at)
+		n := min(int64(len(buffer)), e.end-at)
 		if ctx.Err() != nil {
 			return Digest{}, context.Cause(ctx)
 		}
@@ -281,19 +301,28 @@ func (v *verifier) hash(ctx context.Context, h *hand, c *content, e errand, coun
 				return Digest{}, err
 			}
 		}
-		b, err := c.block(ctx, h.buffer[:n], at, e.data)
+		if other == nil {
+			finish()
+		}
+		b, err := c.block(ctx, buffer[:n], at, e.data)
 		if err != nil {
 			return Digest{}, err
 		}
-		_, _ = h.sum.Write(b) // a hash never fails
+		finish()
+		h.hash(b)
+		handedIn = true
 		if counts {
 			v.meter.done.Add(n)
-		} else if &b[0] != &h.buffer[0] {
+		} else if &b[0] != &buffer[0] {
 			v.unread.Add(n)
+		}
+		if other != nil {
+			buffer, other = other, buffer
 		}
 		at += n
 	}
-	return Digest(h.sum.Sum(nil)), nil
+	finish()
+	return h.sum.Sum(), nil
 }
 
 func (v *verifier) differs(s Source, e errand, want, got Digest) {
