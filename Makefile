@@ -17,6 +17,7 @@ test: setup unit corpus e2e
 
 unit:
 	go test ./...
+	go test -count=1 -tags mutation -run Mutation ./blockcopy
 
 # libvirt's own domain files, some four thousand, fetched as Debian's source,
 # and virt-clone beside us on the same documents.
