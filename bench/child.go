@@ -28,7 +28,7 @@ func child(args []string) error {
 	if err := f.Parse(args[1:]); err != nil {
 		return err
 	}
-	job := blockcopy.Job{Workers: *workers, BlockSize: *block, NoDigest: *verify == "none"}
+	job := blockcopy.Job{Workers: *workers, BlockSize: *block, NoDigest: *verify == "none", Unchecked: *verify == "none" || *verify == "digest"}
 	switch args[0] {
 	case "copy":
 		return copyDevices(f.Arg(0), f.Arg(1), job, *verify)

@@ -80,7 +80,7 @@ func newCopier(job Job) (*copier, error) {
 	}
 	c.to = output{target: job.Target, unit: alignOf(job.Target)}
 	c.holes = newHoles(job.Source, job.Size)
-	c.zeroing = newZeroing(job.Target)
+	c.zeroing = newZeroing(job)
 	c.manner = manner{idle: job.IOIdle, near: job.sysfs.near(job.Source, job.Target)}
 	c.meter = newMeter(c.chunks.DoneBytes(), job.PayloadSize, time.Now())
 	return c, nil

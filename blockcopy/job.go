@@ -87,6 +87,11 @@ type Job struct {
 	// done but not what they hold, so Verify can't use it.
 	NoDigest bool
 
+	// Unchecked says that no Verify will follow. The zeros of holes are then
+	// written by Copy itself, never left to the kernel: all but the first of
+	// those that it is asked for are read back by Verify alone.
+	Unchecked bool
+
 	// MaxRate is the most bytes to copy in a second; 0 means no limit.
 	MaxRate int64
 	// IOIdle does the reads and writes in the idle I/O scheduling class

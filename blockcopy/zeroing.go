@@ -21,10 +21,10 @@ type zeroing struct {
 	asked, written time.Duration
 }
 
-func newZeroing(t Target) *zeroing {
+func newZeroing(job Job) *zeroing {
 	z := &zeroing{}
 	var ok bool
-	if z.zeroer, ok = t.(Zeroer); !ok {
+	if z.zeroer, ok = job.Target.(Zeroer); !ok || job.Unchecked {
 		z.decided = true
 	}
 	return z

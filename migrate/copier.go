@@ -19,6 +19,8 @@ type CopyRequest struct {
 	Payload int64
 	// Chunks is the record of what is done.
 	Chunks *blockcopy.Chunks
+	// Unchecked says that the payload will not be read back.
+	Unchecked bool
 	// Pace is how hard it may press the disks.
 	Pace Pace
 	// Progress is called about twice a second.
@@ -87,7 +89,7 @@ func (b BlockCopier) Copy(ctx context.Context, r CopyRequest) (copied CopyResult
 		return CopyResult{}, err
 	}
 	result, err := blockcopy.Copy(ctx, blockcopy.Job{
-		Source: source, Size: r.Source.Size, Target: target, PayloadSize: r.Payload, Done: r.Chunks,
+		Source: source, Size: r.Source.Size, Target: target, PayloadSize: r.Payload, Done: r.Chunks, Unchecked: r.Unchecked,
 		MaxRate: r.Pace.MaxRate, IOIdle: r.Pace.Idle, Retries: r.Pace.Retries, Workers: r.Pace.Workers, BlockSize: r.Pace.BlockSize,
 		Progress: r.Progress,
 	})

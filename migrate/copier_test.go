@@ -134,6 +134,9 @@ func (c copier) Copy(ctx context.Context, r CopyRequest) (CopyResult, error) {
 			return CopyResult{}, err
 		}
 		target := &disk{w: c.w, name: r.Target, payload: p}
+		c.w.mu.Lock()
+		c.w.trusting = r.Unchecked
+		c.w.mu.Unlock()
 		c.w.meanwhile(ctx, Copy)
 		result, err := blockcopy.Copy(ctx, blockcopy.Job{
 			Source: source, Size: r.Source.Size, Target: target, PayloadSize: r.Payload, Done: r.Chunks, Workers: 1, BlockSize: testBlock,

@@ -56,6 +56,9 @@ func TestARunMovesAVMAndChangesNothingElse(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		w.wantMoved(before, plan, name)
+		if w.trusting != (options.Verify == VerifyNone) {
+			t.Errorf("%s: the copy was told wrongly whether it is read back", name)
+		}
 		if summary.Clone != "imap-luks" || len(summary.Disks) != 2 {
 			t.Errorf("%s: the summary is %+v", name, summary)
 		}

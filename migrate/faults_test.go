@@ -147,10 +147,7 @@ func port[T any](w *world, name string, act func() (T, error)) (T, error) {
 	if err == nil {
 		err = w.after(name)
 	}
-	if err != nil {
-		return none, err
-	}
-	return result, nil
+	return result, err // a copy that fails tells how far it came
 }
 
 func does(w *world, name string, act func() error) error {

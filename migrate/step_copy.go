@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -35,14 +37,52 @@ func (copyDisk) Check(_ context.Context, job *Job, disk *DiskPlan) (Standing, er
 	return Present, nil
 }
 
-// copyNote is what is recorded of a finished copy.
+// copyNote is what is recorded of a copy, whenever it stops. Seconds and
+// samples are of all its runs.
 type copyNote struct {
-	Digest  string  `json:"digest"`
+	// Digest is "" of a copy that has not ended.
+	Digest  string  `json:"digest,omitempty"`
 	Bytes   int64   `json:"bytes"`
 	Seconds float64 `json:"seconds"`
 	Min     float64 `json:"min"`
 	Median  float64 `json:"median"`
 	Max     float64 `json:"max"`
+	// Samples are the throughput over the copy's own time, run after run.
+	Samples []throughput `json:"samples,omitempty"`
+}
+
+// throughput is a stretch of a copy: how long it was and what was copied in it.
+type throughput struct {
+	Seconds float64 `json:"seconds"`
+	Bytes   int64   `json:"bytes"`
+}
+
+// notedSamples bounds what a note keeps, so that a journal stays something that
+// people can look through. A copy of hours has one for some minutes.
+const notedSamples = 240
+
+// add takes in one run of the copy.
+func (n *copyNote) add(result blockcopy.Result) {
+	n.Seconds += result.Elapsed.Seconds()
+	for _, s := range result.Samples {
+		n.Samples = append(n.Samples, throughput{Seconds: math.Round(s.Elapsed.Seconds()*1000) / 1000, Bytes: s.Bytes})
+	}
+	var all []blockcopy.Sample
+	for _, s := range n.Samples {
+		all = append(all, blockcopy.Sample{Elapsed: time.Duration(s.Seconds * float64(time.Second)), Bytes: s.Bytes})
+	}
+	n.Min, n.Median, n.Max = blockcopy.Rates(all)
+	for len(n.Samples) > notedSamples {
+		half := n.Samples[:0]
+		for pair := range slices.Chunk(n.Samples, 2) {
+			sum := pair[0]
+			if len(pair) == 2 {
+				sum = throughput{Seconds: pair[0].Seconds + pair[1].Seconds, Bytes: pair[0].Bytes + pair[1].Bytes}
+			}
+			half = append(half, sum)
+		}
+		n.Samples = half
+	}
 }
 
 func (copyDisk) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
@@ -55,20 +95,42 @@ func (copyDisk) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
 	defer stop()
 	result, err := job.copyAlone(ctx, disk, CopyRequest{
 		Source: disk.Source, Target: disk.Device, Payload: disk.Payload, Chunks: chunks, Pace: job.Plan.Options.Pace,
-		Progress: job.progress(Copy, disk),
+		Unchecked: job.Plan.Options.Verify == VerifyNone,
+		Progress:  job.progress(Copy, disk),
 	})
 	for _, remark := range result.Remarks {
 		job.report(Event{Event: Warning, Step: Copy, Disk: disk.Target, Message: remark})
 	}
+	note, noteErr := job.copied(disk, chunks, result)
 	if err != nil {
 		// The copy ends with the context's cause: an interruption, or the
-		// guard's word that the source was started.
+		// guard's word that the source was started. How fast it was until
+		// then is no reason to fail otherwise.
+		if noteErr == nil && result.Bytes > 0 {
+			_ = job.note(Copy, disk, note)
+		}
 		return err
 	}
+	if noteErr != nil {
+		return noteErr
+	}
 	job.say(Copy, disk, "%s at %s/s", humanize.IBytes(uint64(result.Bytes)), humanize.IBytes(uint64(float64(result.Bytes)/max(result.Elapsed.Seconds(), 0.001))))
-	note := copyNote{Digest: result.Digest.String(), Bytes: disk.Payload, Seconds: result.Elapsed.Seconds()}
-	note.Min, note.Median, note.Max = blockcopy.Rates(result.Samples)
+	note.Digest = result.Digest.String()
 	return job.note(Copy, disk, note)
+}
+
+// copied is the note of a copy so far: of this run, and of those before it
+// whose chunks are not copied again.
+func (j *Job) copied(disk *DiskPlan, chunks *blockcopy.Chunks, result CopyResult) (copyNote, error) {
+	var note copyNote
+	if chunks.DoneBytes() > result.Bytes {
+		if _, err := j.noted(Copy, disk, &note); err != nil {
+			return note, err
+		}
+	}
+	note.Digest, note.Bytes = "", disk.Payload
+	note.add(result.Result)
+	return note, nil
 }
 
 // The host's LVM activates a guest's volume group a moment after it sees it,

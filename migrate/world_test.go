@@ -51,6 +51,7 @@ type world struct {
 	deaf     error                           // what libvirt answers to the guard
 	during   func(context.Context, StepName) // what happens while bytes move
 	broken   atomic.Bool                     // payloads take no writes
+	trusting bool                            // the last copy was told that nobody reads it back
 	queues   float64                         // the gain of doing without dm-crypt's work queues
 	remark   []string                        // what copies have to say
 	seed     byte
