@@ -67,7 +67,9 @@ func createChunks(path string, h header) (*Chunks, error) {
 	if len(h.identity) > maxIdentity {
 		return nil, &JobError{Field: "identity", Reason: fmt.Sprintf("%d bytes, more than %d", len(h.identity), maxIdentity)}
 	}
-	t, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o600), renameio.IgnoreUmask())
+	// Beside its own place: renameio would try /tmp first, where nobody looks for
+	// what a kill leaves.
+	t, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithPermissions(0o600), renameio.IgnoreUmask())
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -293,4 +294,20 @@ func FuzzLoadChunks(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// A kill while a record is made leaves it half made, and only its own folder is
+// swept.
+func TestARecordIsMadeInItsOwnFolderAlone(t *testing.T) {
+	elsewhere := t.TempDir()
+	long := time.Now().Add(-time.Hour).Truncate(time.Second)
+	if err := os.Chtimes(elsewhere, long, long); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", elsewhere)
+	fileOf(t, t.TempDir(), 3)
+	info, err := os.Stat(elsewhere)
+	if err != nil || !info.ModTime().Equal(long) {
+		t.Errorf("something was made in %s: %v, %v", elsewhere, info.ModTime(), err)
+	}
 }
