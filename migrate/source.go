@@ -136,6 +136,14 @@ type claimed []*os.File
 // devices, this host can neither mount nor map them for as long (open(2),
 // O_EXCL). Of a file the flag means nothing; QEMU's locks keep guests from an
 // image.
+//
+// It keeps no QEMU from a device: that opens its disks without the flag. Nor has
+// LVM anything to add. A shared activation (lvchange -asy) is a lock that a lock
+// manager gives out (lvmlockd(8)); in a group without one, such as those that
+// vmmigrate makes volumes in, lvm2 2.03.16 takes -asy and -aey for -ay: the
+// device can be written, and lv_active_exclusively is set, after each of them.
+// To make the volume read-only (lvchange -pr) would be a change to the source,
+// which a crash would leave behind. So guardSource watches instead.
 func claimSource(plan SourcePlan) (claimed, error) {
 	var held claimed
 	for _, path := range plan.paths() {

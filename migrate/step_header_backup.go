@@ -41,6 +41,10 @@ func (h headerBackup) Do(ctx context.Context, job *Job, _ *DiskPlan) error {
 			return err
 		}
 	}
+	// The files are on disk by now; that they have names there takes this.
+	if err := syncPath(job.Dir); err != nil {
+		return fmt.Errorf("flush the header backups: %w", err)
+	}
 	job.say(HeaderBackup, nil, "in %s; move it off this host", job.Dir)
 	return nil
 }

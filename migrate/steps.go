@@ -41,11 +41,14 @@ func vmSteps(options Options) []Step {
 	return steps
 }
 
-// StepNames are the names of all steps, in order; for `run --stop-after` and
-// whoever else wants to go through all of them.
-func StepNames() []StepName {
+// StepNames are the names of all steps that every job may have, in order; for
+// `run --stop-after` and whoever else wants to go through all of them.
+func StepNames() []StepName { return StepNamesOf(Options{Close: true}) }
+
+// StepNamesOf are the names of the steps of a job with these options, in order.
+func StepNamesOf(options Options) []StepName {
 	names := []StepName{Preflight}
-	for _, step := range slices.Concat(prepareSteps(), moveSteps(), vmSteps(Options{Close: true})) {
+	for _, step := range slices.Concat(prepareSteps(), moveSteps(), vmSteps(options)) {
 		names = append(names, step.Name())
 	}
 	return names
