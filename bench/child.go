@@ -11,6 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/vmmigrate/vmmigrate/blockcopy"
+	"github.com/vmmigrate/vmmigrate/image"
+	"github.com/vmmigrate/vmmigrate/migrate"
 )
 
 // childCommand as first argument makes this program one contender.
@@ -20,6 +22,7 @@ func child(args []string) error {
 	f := flag.NewFlagSet(childCommand, flag.ContinueOnError)
 	verify := f.String("verify", "target", "none, digest, target or full")
 	workers := f.Int("workers", 0, "chunks under way at once; 0: measured")
+	format := f.String("format", "raw", "the source's format")
 	block := f.Int64("block", 0, "bytes of one read or write; 0: measured")
 	size := f.Int64("size", 0, "bytes of the source made up by sparse")
 	if len(args) == 0 {
@@ -31,7 +34,7 @@ func child(args []string) error {
 	job := blockcopy.Job{Workers: *workers, BlockSize: *block, NoDigest: *verify == "none", Unchecked: *verify == "none" || *verify == "digest"}
 	switch args[0] {
 	case "copy":
-		return copyDevices(f.Arg(0), f.Arg(1), job, *verify)
+		return copyDevices(f.Arg(0), image.Format(*format), f.Arg(1), job, *verify)
 	case "sparse":
 		return copySparse(*size, job)
 	case "read", "write":
@@ -41,9 +44,9 @@ func child(args []string) error {
 }
 
 // copyDevices is what `vmmigrate run` does between opening and closing.
-func copyDevices(source, target string, job blockcopy.Job, verify string) (err error) {
+func copyDevices(source string, format image.Format, target string, job blockcopy.Job, verify string) (err error) {
 	ctx := context.Background()
-	s, err := blockcopy.OpenSource(source)
+	s, err := openSource(ctx, source, format)
 	if err != nil {
 		return err
 	}
@@ -69,6 +72,17 @@ func copyDevices(source, target string, job blockcopy.Job, verify string) (err e
 	}
 	_, err = blockcopy.Verify(ctx, check)
 	return err
+}
+
+func openSource(ctx context.Context, path string, format image.Format) (migrate.Source, error) {
+	if format == image.Raw {
+		return blockcopy.OpenSource(path)
+	}
+	chain, err := image.Inspect(path, format)
+	if err != nil {
+		return nil, err
+	}
+	return image.Tools{}.Open(ctx, chain)
 }
 
 // pass reads or writes a whole device and does nothing else: 16 blocks of

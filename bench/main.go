@@ -25,6 +25,7 @@ type options struct {
 	only   string
 	memory bool
 	slow   bool
+	images bool
 }
 
 func main() {
@@ -59,6 +60,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.only, "only", "", "contenders to run, separated by commas, by the start of their names")
 	f.BoolVar(&o.memory, "memory", true, "measure resident memory for 1 GiB and 64 GiB as well")
 	f.BoolVar(&o.slow, "slow", true, "run the contenders that are known to be slow, too")
+	f.BoolVar(&o.images, "images", false, "measure copies of qcow2 images, and nothing else")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -86,6 +88,9 @@ func bench(ctx context.Context, args []string, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, d.remove(context.WithoutCancel(ctx))) }()
 	heading(out, o, d)
+	if o.images {
+		return images(ctx, out, o, d)
+	}
 
 	list, err := contenders(d, o)
 	if err != nil {

@@ -2,6 +2,7 @@ package domainxml
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -184,5 +185,41 @@ func TestTheGuestSeesExactlyTheSizeItSawBefore(t *testing.T) {
 	want := "<source dev='/dev/b'>\n        <slices>\n          <slice type='storage' offset='0' size='1000448'/>\n        </slices>\n      </source>\n"
 	if !strings.Contains(string(got.XML), want) {
 		t.Errorf("%s", got.XML)
+	}
+}
+
+func TestAMovedImageLeavesNothingOfItsFormatBehind(t *testing.T) {
+	const disk = `<disk type='file' device='disk'>
+      <driver name='qemu' type='qcow2' cache='none' discard_no_unref='on'>
+        <metadata_cache><max_size unit='bytes'>1048576</max_size></metadata_cache>
+      </driver>
+      <source file='/i'>
+        <dataStore type='file'><format type='raw'/><source file='/d'/></dataStore>
+      </source>
+      <backingStore type='file'><format type='raw'/><source file='/b'/><backingStore/></backingStore>
+      <target dev='vda'/>
+    </disk>`
+	parsed, err := Parse(domain(disk))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := parsed.Disks()[0]; !d.BackingGiven || !slices.Equal(d.Backing, []string{"/b"}) || !slices.Equal(d.BackingFormats, []string{"raw"}) {
+		t.Errorf("the chain is read as %+v", d)
+	}
+	rewritten, err := Rewrite(domain(disk), Edit{Disks: []DiskEdit{{Target: "vda", Device: "/dev/mapper/x"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, gone := range []string{"qcow2", "metadata_cache", "discard_no_unref", "dataStore", "backingStore", "/b", "/d'"} {
+		if strings.Contains(string(rewritten.XML), gone) {
+			t.Errorf("%s is still in\n%s", gone, rewritten.XML)
+		}
+	}
+	if !strings.Contains(string(rewritten.XML), "type='raw' cache='none'") {
+		t.Errorf("what belongs to the disk went too:\n%s", rewritten.XML)
+	}
+	// What is no image keeps what libvirt would have refused with it, too.
+	if _, err := Rewrite(domain(strings.ReplaceAll(disk, "type='qcow2'", "type='raw'")), Edit{Disks: []DiskEdit{{Target: "vda", Device: "/dev/mapper/x"}}}); err != nil {
+		t.Error(err)
 	}
 }

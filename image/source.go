@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/vmmigrate/vmmigrate/internal/command"
 	"github.com/vmmigrate/vmmigrate/internal/nbd"
@@ -57,8 +58,16 @@ func (s *Source) ReadAt(p []byte, offset int64) (int, error) {
 			Said: clean(s.server.Said()), Err: server,
 		}
 	}
+	// It has ended or will now; its last words are on their way.
+	select {
+	case <-s.server.Done():
+	case <-time.After(lastWords):
+	}
 	return n, &ServeError{Path: s.Name(), Said: clean(s.server.Said()), Err: err}
 }
+
+// lastWords is how long to wait for what qemu-nbd says at its end.
+const lastWords = 300 * time.Millisecond
 
 // Close ends the connections and qemu-nbd.
 func (s *Source) Close() error {

@@ -95,10 +95,13 @@ func (c *Client) ReadAt(p []byte, offset int64) (int, error) {
 	}
 	wanted := min(int64(len(p)), max(0, c.size-offset))
 	conn := c.idlest()
-	done := int64(0)
+	done, flags := int64(0), uint16(0)
+	if conn.whole {
+		flags = readWhole
+	}
 	for done < wanted {
 		n := min(wanted-done, conn.maxBlock)
-		if _, err := conn.ask(cmdRead, 0, offset+done, n, p[done:done+n]); err != nil {
+		if _, err := conn.ask(cmdRead, flags, offset+done, n, p[done:done+n]); err != nil {
 			c.abandon(err)
 			return int(done), err
 		}

@@ -20,13 +20,18 @@ const (
 	cmdRead      = 0
 	cmdDisc      = 2
 	cmdStatus    = 7
-	chunkDone    = 1 << 0
-	chunkNone    = 0
-	chunkData    = 1
-	chunkHole    = 2
-	chunkStatus  = 5
-	chunkError   = 1 << 15
-	errorOffset  = chunkError + 2
+	// readWhole asks for a read's bytes in one piece (NBD_CMD_FLAG_DF). It
+	// keeps QEMU from looking for holes in each read, which the map has told
+	// already, and from ending the connection where a place can't be read
+	// (7.2, nbd/server.c, nbd_co_send_sparse_read).
+	readWhole   = 1 << 2
+	chunkDone   = 1 << 0
+	chunkNone   = 0
+	chunkData   = 1
+	chunkHole   = 2
+	chunkStatus = 5
+	chunkError  = 1 << 15
+	errorOffset = chunkError + 2
 	// statusMax bounds a map: qemu sends up to 2^17 extents (nbd/server.c,
 	// NBD_MAX_BLOCK_STATUS_EXTENTS).
 	statusMax = 4 + 8<<17

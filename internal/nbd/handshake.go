@@ -24,6 +24,7 @@ const (
 	infoExport   = 0
 	infoBlock    = 3
 	flagReadOnly = 1 << 1
+	flagSendDF   = 1 << 7
 	// allocation is the context that tells data from holes.
 	allocation = "base:allocation"
 	// optionMax bounds what an option's reply may hold: they are short.
@@ -34,6 +35,8 @@ const (
 type export struct {
 	size     int64
 	readOnly bool
+	// whole says that the server takes readWhole.
+	whole bool
 	// maxBlock is the most bytes of a request.
 	maxBlock int64
 	// context is the number of base:allocation, and mapped whether there is
@@ -85,7 +88,8 @@ func handshake(rw io.ReadWriter) (export, error) {
 		switch info := binary.BigEndian.Uint16(data); {
 		case info == infoExport && len(data) == 12:
 			e.size = int64(binary.BigEndian.Uint64(data[2:]))
-			e.readOnly = binary.BigEndian.Uint16(data[10:])&flagReadOnly != 0
+			flags := binary.BigEndian.Uint16(data[10:])
+			e.readOnly, e.whole = flags&flagReadOnly != 0, flags&flagSendDF != 0
 			known = true
 		case info == infoBlock && len(data) == 14:
 			if most := int64(binary.BigEndian.Uint32(data[10:])); most >= 4096 {

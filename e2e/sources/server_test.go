@@ -1,0 +1,199 @@
+//go:build e2e
+
+package sources
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vmmigrate/vmmigrate/image"
+)
+
+// qcow2Disk is a sound image.
+func qcow2Disk(t *testing.T) image.Chain {
+	t.Helper()
+	chain, err := image.Inspect(made(t, "qcow2"), image.QCOW2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return chain
+}
+
+// servers are the process ids of the qemu-nbd that serve an image.
+func servers(t *testing.T, chain image.Chain) []int {
+	t.Helper()
+	out, _ := exec.Command("pgrep", "-f", "qemu-nbd.*"+filepath.Dir(chain[0].Path)).Output() // 1: there is none
+	var pids []int
+	for _, word := range strings.Fields(string(out)) {
+		pid, err := strconv.Atoi(word)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pids = append(pids, pid)
+	}
+	return pids
+}
+
+func gone(t *testing.T, chain image.Chain) {
+	t.Helper()
+	for range 100 {
+		if len(servers(t, chain)) == 0 {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Errorf("qemu-nbd is still there: %v", servers(t, chain))
+}
+
+func TestAnImageThatAGuestHasOpenIsNotRead(t *testing.T) {
+	chain := qcow2Disk(t)
+	before := sums(t, chain.Files())
+	guest := exec.Command("qemu-nbd", "--persistent", "--socket="+filepath.Join(t.TempDir(), "guest"), "-f", "qcow2", chain[0].Path)
+	if err := guest.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = guest.Process.Kill(); _ = guest.Wait() }()
+	var locked *image.LockedError
+	for range 100 {
+		if err := (image.Tools{}).Check(t.Context(), chain); errors.As(err, &locked) {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if locked == nil {
+		t.Error("a check does not see the lock")
+	}
+	locked = nil
+	if _, err := (image.Tools{}).Open(t.Context(), chain); !errors.As(err, &locked) {
+		t.Errorf("opening it: %v", err)
+	} else {
+		t.Logf("%v: %s", err, locked.Said)
+	}
+	_ = guest.Process.Kill()
+	_ = guest.Wait()
+	same(t, before)
+}
+
+func TestNoGuestStartsOnAnImageThatIsRead(t *testing.T) {
+	chain, err := image.Inspect(made(t, "qemu-img convert -f raw -O qcow2 guest b; qemu-img create -q -f qcow2 -b b -F qcow2 disk"), image.QCOW2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := image.Tools{}.Open(t.Context(), chain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, layer := range chain {
+		out, err := exec.Command("qemu-io", "-f", "qcow2", "-c", "write 0 4k", layer.Path).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "lock") {
+			t.Errorf("%s could be written: %s", layer.Path, out)
+		}
+	}
+	if err := source.Close(); err != nil {
+		t.Error(err)
+	}
+	gone(t, chain)
+}
+
+func TestAServerThatIsStoppedCostsATimeoutAndIsEnded(t *testing.T) {
+	chain := qcow2Disk(t)
+	source, err := image.Tools{Stall: 300 * time.Millisecond}.Open(t.Context(), chain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range servers(t, chain) {
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var hung *image.HungError
+	if _, err := source.ReadAt(make([]byte, 4096), 0); !errors.As(err, &hung) {
+		t.Errorf("it is: %v", err)
+	}
+	if err := source.Close(); err != nil {
+		t.Error(err)
+	}
+	gone(t, chain)
+}
+
+func TestAServerThatIsKilledIsToldAsSuch(t *testing.T) {
+	chain := qcow2Disk(t)
+	source, err := image.Tools{}.Open(t.Context(), chain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range servers(t, chain) {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var ended *image.ServeError
+	if _, err := source.ReadAt(make([]byte, 4096), 0); !errors.As(err, &ended) {
+		t.Errorf("it is: %v", err)
+	}
+	if err := source.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAServerThatNeverListensCostsATimeout(t *testing.T) {
+	chain := qcow2Disk(t)
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "qemu-nbd"), []byte("#!/bin/sh\nexec sleep 1000\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	var hung *image.HungError
+	if _, err := (image.Tools{Ready: 300 * time.Millisecond}).Open(t.Context(), chain); !errors.As(err, &hung) {
+		t.Errorf("it is: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(200*time.Millisecond, cancel)
+	if _, err := (image.Tools{}).Open(ctx, chain); !errors.Is(err, context.Canceled) {
+		t.Errorf("a Ctrl-C: %v", err)
+	}
+}
+
+// holder is set in the environment of the process that is to be killed.
+const holder = "VMMIGRATE_TEST_HOLDER"
+
+func TestTheServerDiesWithUs(t *testing.T) {
+	if disk := os.Getenv(holder); disk != "" {
+		chain, err := image.Inspect(disk, image.QCOW2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := (image.Tools{}).Open(t.Context(), chain); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Println("open")
+		select {}
+	}
+	chain := qcow2Disk(t)
+	us := exec.Command(os.Args[0], "-test.run", "^TestTheServerDiesWithUs$")
+	us.Env = append(os.Environ(), holder+"="+chain[0].Path)
+	out, err := us.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := us.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 5)); err != nil || len(servers(t, chain)) != 1 {
+		t.Fatalf("%v, %v", err, servers(t, chain))
+	}
+	// Stopped, it can't notice by itself that the connections have ended.
+	_ = syscall.Kill(servers(t, chain)[0], syscall.SIGSTOP)
+	_ = us.Process.Kill()
+	_ = us.Wait()
+	gone(t, chain)
+}
