@@ -16,6 +16,10 @@ import (
 // and so whatever two domains must not share is changed too: see the package
 // comment.
 type Edit struct {
+	// Same says that the result is the same guest under another name: Name,
+	// UUID, MACs and Origin change and nothing else does, since the two
+	// definitions are never defined side by side for long and never run so.
+	Same bool
 	// Name is the clone's name.
 	Name string
 	// UUID is the clone's UUID.

@@ -37,7 +37,7 @@ func newEditor(before *Domain, edit Edit) (*editor, error) {
 	}
 	e := &editor{edit: edit, before: before, document: second, twins: make(map[*etree.Element]*etree.Element)}
 	pair(&second.tree.Element, &before.document.tree.Element, e.twins)
-	e.clone = edit.Name != "" && edit.Name != before.Name || edit.UUID != "" && !sameUUID(edit.UUID, before.UUID)
+	e.clone = !edit.Same && (edit.Name != "" && edit.Name != before.Name || edit.UUID != "" && !sameUUID(edit.UUID, before.UUID))
 	return e, nil
 }
 

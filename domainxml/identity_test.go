@@ -1,7 +1,9 @@
 package domainxml
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -209,5 +211,73 @@ func TestFirmwareFactsAreRead(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, d.Firmware()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A guest that only takes another name keeps all that belongs to it: its ports,
+// logs, generation ID and firmware.
+func TestTheSameGuestUnderAnotherNameDiffersInItsIdentityAlone(t *testing.T) {
+	for _, name := range []string{"imap.xml", "desk.xml", "odd.xml"} {
+		text := sample(t, name)
+		d, err := Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		edit := Edit{Same: true, Name: "imap-plain", UUID: cloneUUID}
+		for i := range d.Interfaces() {
+			edit.MACs = append(edit.MACs, fmt.Sprintf("52:54:00:ab:cd:%02x", i))
+		}
+		got, err := Rewrite(text, edit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, change := range got.Changes {
+			if path := change.Path; path != "/domain/name/text()" && path != "/domain/uuid/text()" && !strings.HasSuffix(path, "/mac/@address") && !strings.HasPrefix(path, "/domain/sysinfo") {
+				t.Errorf("%s: %s changes: %s", name, path, change.Why)
+			}
+		}
+		if len(got.Warnings) > 0 {
+			t.Errorf("%s: %q", name, got.Warnings)
+		}
+		back := Edit{Same: true, Name: d.Name, UUID: d.UUID}
+		for _, i := range d.Interfaces() {
+			back.MACs = append(back.MACs, i.MAC)
+		}
+		again, err := Rewrite(got.XML, back)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(again.XML, text) {
+			t.Errorf("%s: back again it is\n%s", name, again.XML)
+		}
+	}
+}
+
+func TestWhereACloneComesFromIsChangedInItsPlace(t *testing.T) {
+	text := []byte(`<domain type='kvm'>
+  <name>imap-luks</name>
+  <metadata>
+    <vm:clone xmlns:vm='` + Namespace + `' job='1'>
+      <vm:origin name='imap' uuid='` + cloneUUID + `'/>
+      <vm:started time='2026'/>
+    </vm:clone>
+  </metadata>
+</domain>`)
+	cutover := &Cutover{Name: "imap-luks", UUID: cloneUUID, MACs: []string{"52:54:00:12:34:56"}, Autostart: true, Time: "2027"}
+	forth, err := Rewrite(text, Edit{Same: true, Name: "imap", Origin: &Origin{UUID: "6c1b5a5e-5a0e-4d2c-8a34-0d3c6d1d1a01", Cutover: cutover}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, _, err := ReadOrigin(forth.XML)
+	if err != nil || got.Job != "1" || got.Started != "2026" || got.UUID != "6c1b5a5e-5a0e-4d2c-8a34-0d3c6d1d1a01" || got.Cutover == nil || got.Cutover.MACs[0] != cutover.MACs[0] {
+		t.Errorf("%+v, %v\n%s", got, err, forth.XML)
+	}
+	back, err := Rewrite(forth.XML, Edit{Same: true, Name: "imap-luks", Origin: &Origin{UUID: cloneUUID}})
+	if err != nil || !bytes.Equal(back.XML, text) {
+		t.Errorf("%v\n%s", err, back.XML)
+	}
+	var bad *EditError
+	if _, err := Rewrite([]byte("<domain type='kvm'><name>a</name></domain>"), Edit{Same: true, Origin: &Origin{}}); !errors.As(err, &bad) {
+		t.Errorf("what is no clone: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package domainxml
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/beevik/etree"
@@ -11,7 +12,8 @@ import (
 // virDomainGetMetadata(VIR_DOMAIN_METADATA_ELEMENT).
 const Namespace = "https://vmmigrate.github.io/xmlns/clone/1"
 
-const prefix = "vmmigrate"
+// Prefix is what the names of our elements begin with where we write them.
+const Prefix = "vmmigrate"
 
 // Origin is what a clone's XML tells of where it comes from, so that it
 // explains itself when no state file is left.
@@ -23,6 +25,35 @@ type Origin struct {
 	UUID string `json:"uuid"`
 	// Disks are the disks that moved.
 	Disks []OriginDisk `json:"disks,omitempty"`
+	// Started is when vmmigrate first started the clone, RFC 3339, or "".
+	Started string `json:"started,omitempty"`
+	// Cutover is there while the clone has its original's place. UUID is that
+	// of the original as it is then; Name stays the one it had when it moved.
+	Cutover *Cutover `json:"cutover,omitempty"`
+	// Retired is there once the original was wiped.
+	Retired *Retired `json:"retired,omitempty"`
+}
+
+// Cutover is what a clone had before it took its original's place, and what
+// the original had, as far as the two definitions do not tell.
+type Cutover struct {
+	// Name, UUID and MACs, in the order of the interfaces, were the clone's.
+	Name string   `json:"name"`
+	UUID string   `json:"uuid"`
+	MACs []string `json:"macs,omitempty"`
+	// Autostart was the original's flag.
+	Autostart bool `json:"autostart"`
+	// Time is when, RFC 3339.
+	Time string `json:"time"`
+}
+
+// Retired says that the original is gone.
+type Retired struct {
+	// Time is when, RFC 3339, and Method how its disks were wiped.
+	Time   string `json:"time"`
+	Method string `json:"method"`
+	// Kept says that the wiped disks were kept.
+	Kept bool `json:"kept,omitempty"`
 }
 
 // OriginDisk says what lies under one of a clone's disks.
@@ -31,6 +62,11 @@ type OriginDisk struct {
 	Target string `json:"target"`
 	// Source is the original's file or device.
 	Source string `json:"source,omitempty"`
+	// SourceSize is its size in bytes, and SourceID what tells it from another
+	// of the same path: "lv UUID", "file INODE" or "". Clones of before these
+	// were recorded have neither.
+	SourceSize int64  `json:"source_size,omitempty"`
+	SourceID   string `json:"source_id,omitempty"`
 	// VG and LV name the encrypted volume.
 	VG string `json:"vg"`
 	LV string `json:"lv"`
@@ -58,10 +94,47 @@ func (d *Domain) Origin() (origin Origin, ok bool) {
 				Target: attrValue(kid.source, "target"), Source: attrValue(kid.source, "source"),
 				VG: attrValue(kid.source, "vg"), LV: attrValue(kid.source, "lv"),
 				LUKS: attrValue(kid.source, "luks"), Mapper: attrValue(kid.source, "mapper"),
+				SourceSize: number(attrValue(kid.source, "size")), SourceID: attrValue(kid.source, "id"),
 			})
+		case "{" + Namespace + "}started":
+			origin.Started = attrValue(kid.source, "time")
+		case "{" + Namespace + "}cutover":
+			origin.Cutover = &Cutover{
+				Name: attrValue(kid.source, "name"), UUID: attrValue(kid.source, "uuid"),
+				Autostart: attrValue(kid.source, "autostart") == "yes", Time: attrValue(kid.source, "time"),
+				MACs: strings.Fields(attrValue(kid.source, "macs")),
+			}
+		case "{" + Namespace + "}retired":
+			origin.Retired = &Retired{Time: attrValue(kid.source, "time"), Method: attrValue(kid.source, "method"), Kept: attrValue(kid.source, "kept") == "yes"}
 		}
 	}
 	return origin, true
+}
+
+// number is a size that was written as one, or 0.
+func number(text string) int64 {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}
+
+// Metadata is the Origin as virDomainSetMetadata takes it: libvirt itself puts
+// Namespace in, with Prefix.
+func (o *Origin) Metadata() ([]byte, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	document := etree.NewDocument()
+	top := o.element("")
+	top.Space = ""
+	top.RemoveAttr("xmlns:" + Prefix)
+	for _, child := range top.ChildElements() {
+		child.Space = ""
+	}
+	document.SetRoot(top)
+	return document.WriteToBytes()
 }
 
 // ReadOrigin is Parse and Domain.Origin in one.
@@ -91,8 +164,15 @@ func (o *Origin) check() error {
 	if o == nil {
 		return nil
 	}
-	for _, d := range append([]OriginDisk{{Target: o.Job, Source: o.Name, VG: o.UUID}}, o.Disks...) {
-		for _, s := range []string{d.Target, d.Source, d.VG, d.LV, d.LUKS, d.Mapper} {
+	all := append([]OriginDisk{{Target: o.Job, Source: o.Name, VG: o.UUID, LV: o.Started}}, o.Disks...)
+	if c := o.Cutover; c != nil {
+		all = append(all, OriginDisk{Target: c.Name, Source: c.UUID, VG: strings.Join(c.MACs, " "), LV: c.Time})
+	}
+	if r := o.Retired; r != nil {
+		all = append(all, OriginDisk{Target: r.Time, Source: r.Method})
+	}
+	for _, d := range all {
+		for _, s := range []string{d.Target, d.Source, d.VG, d.LV, d.LUKS, d.Mapper, d.SourceID} {
 			if !representable(s) {
 				return &EditError{Field: "Origin", Value: s, Reason: "it has characters that XML can't hold"}
 			}
@@ -108,6 +188,9 @@ func (e *editor) origin() error {
 		return nil
 	}
 	const why = "the clone tells where it comes from"
+	if e.edit.Same {
+		return e.sameOrigin()
+	}
 	older := make(map[*etree.Element]bool)
 	for _, element := range e.before.ours() {
 		older[element] = true
@@ -151,23 +234,100 @@ func (e *editor) origin() error {
 	return nil
 }
 
+// sameOrigin changes our element in its place: which domain the original is by
+// now, and what the clone was called before a cutover.
+func (e *editor) sameOrigin() error {
+	older := e.before.ours()
+	if len(older) != 1 {
+		return &EditError{Field: "Origin", Value: e.edit.Origin.Job, Reason: "the domain is no clone of ours, or has been it twice"}
+	}
+	var top *etree.Element
+	for _, m := range kids(e.root(), "metadata") {
+		for _, kid := range m.ChildElements() {
+			if e.twins[kid] == older[0] {
+				top = kid
+			}
+		}
+	}
+	for _, kid := range top.ChildElements() {
+		switch e.before.paths[e.twins[kid]].key {
+		case "{" + Namespace + "}origin":
+			e.set(kid, "uuid", e.edit.Origin.UUID, "the original has another UUID")
+		case "{" + Namespace + "}cutover":
+			e.remove(kid, "the clone no longer has its original's place")
+		}
+	}
+	if c := e.edit.Origin.cutover(top.FullTag()); c != nil {
+		e.addLast(top, c, "the clone has its original's place")
+	}
+	return nil
+}
+
+// cutover is the Cutover as an element whose name has the prefix of its parent's.
+func (o *Origin) cutover(parent string) *etree.Element {
+	c := o.Cutover
+	if c == nil {
+		return nil
+	}
+	tag := "cutover"
+	if prefix, _, found := strings.Cut(parent, ":"); found {
+		tag = prefix + ":" + tag
+	}
+	e := etree.NewElement(tag)
+	pairs := []string{"name", c.Name, "uuid", c.UUID}
+	if len(c.MACs) > 0 {
+		pairs = append(pairs, "macs", strings.Join(c.MACs, " "))
+	}
+	pairs = append(pairs, "autostart", yesNo(c.Autostart), "time", c.Time)
+	for i := 0; i < len(pairs); i += 2 {
+		e.CreateAttr(pairs[i], pairs[i+1])
+	}
+	return e
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
 // element is the Origin as XML, its lines beginning with lead.
 func (o *Origin) element(lead string) *etree.Element {
-	top := etree.NewElement(prefix + ":clone")
-	top.CreateAttr("xmlns:"+prefix, Namespace)
+	top := etree.NewElement(Prefix + ":clone")
+	top.CreateAttr("xmlns:"+Prefix, Namespace)
 	top.CreateAttr("job", o.Job)
 	child := func(tag string, pairs ...string) {
 		if lead != "" {
 			top.AddChild(etree.NewText(lead + unit))
 		}
-		e := top.CreateElement(prefix + ":" + tag)
+		e := top.CreateElement(Prefix + ":" + tag)
 		for i := 0; i < len(pairs); i += 2 {
 			e.CreateAttr(pairs[i], pairs[i+1])
 		}
 	}
 	child("origin", "name", o.Name, "uuid", strings.TrimSpace(o.UUID))
 	for _, d := range o.Disks {
-		child("disk", "target", d.Target, "source", d.Source, "vg", d.VG, "lv", d.LV, "luks", d.LUKS, "mapper", d.Mapper)
+		pairs := []string{"target", d.Target, "source", d.Source, "vg", d.VG, "lv", d.LV, "luks", d.LUKS, "mapper", d.Mapper}
+		if d.SourceSize > 0 {
+			pairs = append(pairs, "size", strconv.FormatInt(d.SourceSize, 10))
+		}
+		if d.SourceID != "" {
+			pairs = append(pairs, "id", d.SourceID)
+		}
+		child("disk", pairs...)
+	}
+	if o.Started != "" {
+		child("started", "time", o.Started)
+	}
+	if c := o.cutover(top.FullTag()); c != nil {
+		if lead != "" {
+			top.AddChild(etree.NewText(lead + unit))
+		}
+		top.AddChild(c)
+	}
+	if r := o.Retired; r != nil {
+		child("retired", "time", r.Time, "method", r.Method, "kept", yesNo(r.Kept))
 	}
 	if lead != "" {
 		top.AddChild(etree.NewText(lead))

@@ -19,7 +19,15 @@ func TestAClonesOriginIsReadBack(t *testing.T) {
 			want.Disks = append(want.Disks, OriginDisk{
 				Target: word.Draw(t, "target"), Source: word.Draw(t, "source"), VG: word.Draw(t, "vg"),
 				LV: word.Draw(t, "lv"), LUKS: word.Draw(t, "luks"), Mapper: word.Draw(t, "mapper"),
+				SourceSize: rapid.Int64Min(0).Draw(t, "size"), SourceID: word.Draw(t, "id"),
 			})
+		}
+		want.Started = word.Draw(t, "started")
+		if rapid.Bool().Draw(t, "cut over") {
+			want.Cutover = &Cutover{Name: word.Draw(t, "former"), UUID: cloneUUID, Autostart: rapid.Bool().Draw(t, "autostart"), Time: word.Draw(t, "time"), MACs: []string{"52:54:00:12:34:56", "52:54:00:12:34:57"}}
+		}
+		if rapid.Bool().Draw(t, "retired") {
+			want.Retired = &Retired{Time: word.Draw(t, "retired at"), Method: word.Draw(t, "method"), Kept: rapid.Bool().Draw(t, "kept")}
 		}
 		inner := rapid.SampledFrom([]string{"", "<metadata/>", "<metadata>\n  </metadata>", "\n  <title>t</title>\n  <description>d</description>", "<metadata><x:y xmlns:x='urn:x'/></metadata>"}).Draw(t, "inner")
 		got, err := Rewrite([]byte("<domain type='kvm'>\n  <name>a</name>"+inner+"\n</domain>"), Edit{Origin: &want})
@@ -35,6 +43,17 @@ func TestAClonesOriginIsReadBack(t *testing.T) {
 		}
 		if len(got.Changes) == 0 {
 			t.Fatal("the origin is no change")
+		}
+		alone, err := want.Metadata()
+		if err != nil {
+			t.Fatal(err)
+		}
+		spaced := strings.Replace(string(alone), "<clone ", "<clone xmlns='"+Namespace+"' ", 1)
+		if back, ok, err = ReadOrigin([]byte("<domain type='kvm'><name>a</name><metadata>" + spaced + "</metadata></domain>")); err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		if d := cmp.Diff(want, back); d != "" {
+			t.Fatal("as metadata alone:", d)
 		}
 	})
 }

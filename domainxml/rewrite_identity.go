@@ -12,7 +12,11 @@ func (e *editor) identity() error {
 	root := e.root()
 	name := kid(root, "name")
 	if e.edit.Name != "" {
-		e.setText(name, e.edit.Name, "the clone has a name of its own")
+		why := "the clone has a name of its own"
+		if e.edit.Same {
+			why = "the guest takes that name"
+		}
+		e.setText(name, e.edit.Name, why)
 	}
 	if e.edit.UUID != "" && !sameUUID(e.edit.UUID, e.before.UUID) {
 		const why = "the clone has a UUID of its own"

@@ -76,6 +76,59 @@ func (c *Conn) free(ctx context.Context, name, uuid string) error {
 	return nil
 }
 
+// Redefine replaces the definition of a domain that is off by another of the
+// same name and UUID, in one act: there is no moment without the one or the
+// other. Flags such as autostart stay. It returns a *NotFoundError when there
+// is no domain of that UUID, an *ExistsError when the name or UUID is another
+// domain's, an *ActiveError when it runs, and a *RefusedError.
+func (c *Conn) Redefine(ctx context.Context, definition []byte) (Domain, error) {
+	name, uuid, err := identity(definition)
+	if err != nil {
+		return Domain{}, err
+	}
+	there, err := c.DomainByUUID(ctx, uuid)
+	switch {
+	case err != nil:
+		return Domain{}, err
+	case there.Name != name:
+		return Domain{}, &ExistsError{Name: there.Name, UUID: there.UUID, By: "UUID"}
+	case there.State.Active():
+		return Domain{}, &ActiveError{Name: there.Name, State: there.State}
+	}
+	defined, err := ask(ctx, c, fmt.Sprintf("define the domain %q anew", name), slow, func(l *libvirt.Libvirt) (libvirt.Domain, error) {
+		return l.DomainDefineXMLFlags(string(definition), libvirt.DomainDefineValidate)
+	})
+	if err != nil {
+		return Domain{}, err
+	}
+	return c.look(ctx, defined)
+}
+
+// SetMetadata puts an element into a domain's <metadata>, in the place of the
+// one of that namespace. The element comes without the namespace and without a
+// prefix to its names: libvirt puts both in (virXMLInjectNamespace). A domain that
+// runs has it from now on and at its next start. It returns a *NotFoundError or
+// a *RefusedError.
+func (c *Conn) SetMetadata(ctx context.Context, uuid, namespace, prefix string, element []byte) error {
+	domain, err := c.DomainByUUID(ctx, uuid)
+	if err != nil {
+		return err
+	}
+	affects := libvirt.DomainAffectConfig
+	if domain.State.Active() {
+		affects |= libvirt.DomainAffectLive
+	}
+	return c.change(ctx, uuid, "note something in the metadata of", changes, func(l *libvirt.Libvirt, found libvirt.Domain) error {
+		return l.DomainSetMetadata(found, int32(libvirt.DomainMetadataElement), libvirt.OptString{string(element)},
+			libvirt.OptString{prefix}, libvirt.OptString{namespace}, affects)
+	})
+}
+
+// Purge is Undefine that removes a managed save image too.
+func (c *Conn) Purge(ctx context.Context, uuid string) error {
+	return c.undefine(ctx, uuid, libvirt.DomainUndefineManagedSave|libvirt.DomainUndefineKeepNvram, libvirt.DomainUndefineKeepTpm)
+}
+
 // keepTPM is the first libvirt that knows VIR_DOMAIN_UNDEFINE_KEEP_TPM.
 const keepTPM Version = 8_009_000
 
@@ -84,6 +137,12 @@ const keepTPM Version = 8_009_000
 // *ActiveError when the domain runs, and libvirt's *RefusedError when it has a
 // managed save image, snapshots or checkpoints.
 func (c *Conn) Undefine(ctx context.Context, uuid string) error {
+	return c.undefine(ctx, uuid, libvirt.DomainUndefineKeepNvram, libvirt.DomainUndefineKeepTpm)
+}
+
+// undefine undefines with flags, and with tpm too where libvirt knows it: before
+// that, it removed a TPM's state always.
+func (c *Conn) undefine(ctx context.Context, uuid string, flags, tpm libvirt.DomainUndefineFlagsValues) error {
 	domain, err := c.DomainByUUID(ctx, uuid)
 	var missing *NotFoundError
 	if errors.As(err, &missing) {
@@ -99,9 +158,8 @@ func (c *Conn) Undefine(ctx context.Context, uuid string) error {
 	if err != nil {
 		return err
 	}
-	flags := libvirt.DomainUndefineKeepNvram
 	if version >= keepTPM {
-		flags |= libvirt.DomainUndefineKeepTpm
+		flags |= tpm
 	}
 	err = c.change(ctx, uuid, "undefine", changes, func(l *libvirt.Libvirt, found libvirt.Domain) error {
 		return l.DomainUndefineFlags(found, flags)

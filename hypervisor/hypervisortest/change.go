@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"regexp"
+	"slices"
 
 	"github.com/vmmigrate/vmmigrate/hypervisor"
 )
@@ -72,9 +74,84 @@ func (f *Fake) add(made *domain) error {
 	return nil
 }
 
+// Redefine implements Client.
+func (f *Fake) Redefine(ctx context.Context, definition []byte) (hypervisor.Domain, error) {
+	if err := f.before(ctx, "Redefine"); err != nil {
+		return hypervisor.Domain{}, err
+	}
+	name, uuid, err := identity(definition)
+	if err != nil {
+		return hypervisor.Domain{}, err
+	}
+	if err := f.check(fmt.Sprintf("define the domain %q anew", name), definition); err != nil {
+		return hypervisor.Domain{}, err
+	}
+	made, err := f.replace(name, uuid, definition)
+	if err != nil {
+		return hypervisor.Domain{}, err
+	}
+	f.tell(made, hypervisor.EventDefined)
+	return made, f.after("Redefine")
+}
+
+func (f *Fake) replace(name, uuid string, definition []byte) (hypervisor.Domain, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d := f.domains[uuid]
+	switch {
+	case d == nil:
+		return hypervisor.Domain{}, &hypervisor.NotFoundError{Kind: "domain", Name: uuid}
+	case d.Name != name:
+		return hypervisor.Domain{}, &hypervisor.ExistsError{Name: d.Name, UUID: d.UUID, By: "UUID"}
+	case d.State.Active():
+		return hypervisor.Domain{}, &hypervisor.ActiveError{Name: d.Name, State: d.State}
+	}
+	d.xml = bytes.Clone(definition)
+	if f.Normalise != nil {
+		d.xml = f.Normalise(d.xml)
+	}
+	return d.Domain, nil
+}
+
+// SetMetadata implements Client. It finds the element by its prefix, which is
+// enough for the prefixes that a test uses.
+func (f *Fake) SetMetadata(ctx context.Context, uuid, namespace, prefix string, element []byte) error {
+	if _, err := f.look(ctx, "SetMetadata", uuid); err != nil {
+		return err
+	}
+	if bytes.Contains(element, []byte("xmlns")) {
+		return &hypervisor.RefusedError{Call: "note something in the metadata", Code: 1, Message: "internal error: failed to create a new XML namespace"}
+	}
+	element = regexp.MustCompile(`<(/?)(\w)`).ReplaceAll(element, []byte("<${1}"+prefix+":${2}"))
+	element = regexp.MustCompile(`^(<[\w:]+)`).ReplaceAll(element, []byte("${1} xmlns:"+prefix+"='"+namespace+"'"))
+	f.mu.Lock()
+	d := f.domains[uuid]
+	older := regexp.MustCompile(`(?s)<` + regexp.QuoteMeta(prefix) + `:(\w+)\b.*?</` + regexp.QuoteMeta(prefix) + `:clone>`)
+	switch {
+	case older.Match(d.xml):
+		d.xml = older.ReplaceAllLiteral(d.xml, element)
+	case bytes.Contains(d.xml, []byte("<metadata>")):
+		d.xml = bytes.Replace(d.xml, []byte("</metadata>"), append(bytes.Clone(element), "</metadata>"...), 1)
+	default:
+		d.xml = bytes.Replace(d.xml, []byte("</uuid>"), slices.Concat([]byte("</uuid><metadata>"), element, []byte("</metadata>")), 1)
+	}
+	f.mu.Unlock()
+	return f.after("SetMetadata")
+}
+
 // Undefine implements Client.
 func (f *Fake) Undefine(ctx context.Context, uuid string) error {
-	if err := f.before(ctx, "Undefine"); err != nil {
+	return f.remove(ctx, "Undefine", uuid)
+}
+
+// Purge implements Client.
+func (f *Fake) Purge(ctx context.Context, uuid string) error {
+	f.Change(uuid, func(d *hypervisor.Domain) { d.ManagedSave = d.ManagedSave && d.State.Active() })
+	return f.remove(ctx, "Purge", uuid)
+}
+
+func (f *Fake) remove(ctx context.Context, call, uuid string) error {
+	if err := f.before(ctx, call); err != nil {
 		return err
 	}
 	gone, err := f.undefine(uuid)
@@ -82,7 +159,7 @@ func (f *Fake) Undefine(ctx context.Context, uuid string) error {
 		return err
 	}
 	f.tell(*gone, hypervisor.EventUndefined)
-	return f.after("Undefine")
+	return f.after(call)
 }
 
 func (f *Fake) undefine(uuid string) (*hypervisor.Domain, error) {

@@ -20,7 +20,10 @@ type Client interface {
 	LiveXML(ctx context.Context, uuid string) ([]byte, error)
 	Validate(ctx context.Context, definition []byte) error
 	Define(ctx context.Context, definition []byte) (hypervisor.Domain, error)
+	Redefine(ctx context.Context, definition []byte) (hypervisor.Domain, error)
+	SetMetadata(ctx context.Context, uuid, namespace, prefix string, element []byte) error
 	Undefine(ctx context.Context, uuid string) error
+	Purge(ctx context.Context, uuid string) error
 	Start(ctx context.Context, uuid string) error
 	Shutdown(ctx context.Context, uuid string) error
 	Destroy(ctx context.Context, uuid string) error
