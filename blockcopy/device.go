@@ -364,3 +364,29 @@ func (d *device) Close() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Discard tells a block device that length bytes at offset are free (BLKDISCARD,
+// linux/fs.h), or gives the blocks of a file back to its filesystem
+// (FALLOC_FL_PUNCH_HOLE, fallocate(2)). What a device then reads there is its own
+// to say; a file reads zeros. It is errors.ErrUnsupported where there is no such
+// thing.
+func (d *TargetDevice) Discard(offset, length int64) error {
+	var errno error
+	what := "BLKDISCARD"
+	if d.block {
+		span := [2]uint64{uint64(offset), uint64(length)}
+		if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(d.fd), unix.BLKDISCARD, uintptr(unsafe.Pointer(&span))); e != 0 {
+			errno = e
+		}
+	} else {
+		what = "fallocate"
+		errno = unix.Fallocate(d.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, offset, length)
+	}
+	switch {
+	case errno == nil:
+		return nil
+	case errors.Is(errno, unix.EOPNOTSUPP), errors.Is(errno, unix.ENOTTY):
+		return errors.ErrUnsupported
+	}
+	return os.NewSyscallError(what, errno)
+}

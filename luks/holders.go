@@ -44,6 +44,38 @@ func (c *Client) holders(number string) []string {
 	return all
 }
 
+// HoldersOf says in words who has the device or file at path open: see holders.
+// The error is fs.ErrNotExist where there is neither.
+func (c *Client) HoldersOf(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if number, ok := c.number(path); ok {
+		return c.holders(number), nil
+	}
+	resolved, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return nil, err
+	}
+	names := []string{path, resolved}
+	var all []string
+	files, _ := filepath.Glob(filepath.Join(c.sys, "block/*/loop/backing_file")) // the pattern is well-formed
+	for _, file := range files {
+		if text, err := os.ReadFile(file); err == nil && slices.Contains(names, strings.TrimSpace(string(text))) {
+			all = append(all, "the loop device /dev/"+filepath.Base(filepath.Dir(filepath.Dir(file))))
+		}
+	}
+	all = append(all, c.swaps(names)...)
+	return append(all, c.openers(func(fd, target string) bool {
+		if !strings.HasPrefix(target, "/") || filepath.Base(target) != filepath.Base(resolved) {
+			return false
+		}
+		is, err := os.Stat(fd)
+		return err == nil && os.SameFile(is, info)
+	})...), nil
+}
+
 // names are the paths that a device's user may have opened it by.
 func (c *Client) names(folder string) []string {
 	var names []string
@@ -96,6 +128,20 @@ func (c *Client) swaps(names []string) []string {
 // processes looks through every process's open files for the device. It goes
 // by the device's number, for a guest's QEMU runs with a /dev of its own.
 func (c *Client) processes(number string) []string {
+	return c.openers(func(fd, target string) bool {
+		// A look at the link first: stat on a file of a network file
+		// system that is gone would never come back.
+		if !strings.HasPrefix(target, "/dev/") {
+			return false
+		}
+		is, ok := c.number(fd)
+		return ok && is == number
+	})
+}
+
+// openers are the processes with an open file that is the one: fd is its path in
+// /proc, and target what that links to.
+func (c *Client) openers(is func(fd, target string) bool) []string {
 	entries, err := os.ReadDir(c.proc)
 	if err != nil {
 		return nil
@@ -109,15 +155,9 @@ func (c *Client) processes(number string) []string {
 		folder := filepath.Join(c.proc, entry.Name())
 		files, _ := os.ReadDir(filepath.Join(folder, "fd")) // a process that has ended holds nothing
 		if slices.ContainsFunc(files, func(f os.DirEntry) bool {
-			path := filepath.Join(folder, "fd", f.Name())
-			// A look at the link first: stat on a file of a network file
-			// system that is gone would never come back.
-			target, err := os.Readlink(path)
-			if err != nil || !strings.HasPrefix(target, "/dev/") {
-				return false
-			}
-			is, ok := c.number(path)
-			return ok && is == number
+			fd := filepath.Join(folder, "fd", f.Name())
+			target, err := os.Readlink(fd)
+			return err == nil && is(fd, target)
 		}) {
 			name, _ := os.ReadFile(filepath.Join(folder, "comm"))
 			found = append(found, fmt.Sprintf("process %d (%s)", pid, strings.TrimSpace(string(name))))

@@ -144,6 +144,30 @@ func (c *Client) Remove(ctx context.Context, vg, name, tag string) error {
 	return err
 }
 
+// RemoveExactly removes the one volume of that UUID, tag or none, if it still has
+// the name and size that the caller knows: what a user has had wiped. It is
+// content when there is no volume of that UUID. It returns a *ChangedError when
+// it is not that volume any more, and an *InUseError when it is open.
+func (c *Client) RemoveExactly(ctx context.Context, vg, name, uuid string, size int64) error {
+	volumes, err := c.LVs(ctx)
+	if err != nil {
+		return err
+	}
+	for _, volume := range volumes {
+		if volume.UUID != uuid {
+			continue
+		}
+		if volume.VG != vg || volume.Name != name || volume.Size != size {
+			return &ChangedError{VG: vg, Name: name, Size: size, Now: volume}
+		}
+		_, err = c.run.Run(ctx, command.Cmd{Name: "lvremove", Args: []string{"--yes", "--select", "lv_uuid=" + uuid}})
+		if err = recognise(err, vg, name); !isMissing(err) {
+			return err
+		}
+	}
+	return nil
+}
+
 // Activate makes the volume's device appear. It returns a *NotFoundError when
 // there is no such volume.
 func (c *Client) Activate(ctx context.Context, vg, name string) error {

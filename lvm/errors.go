@@ -62,6 +62,18 @@ func (e *NotOursError) Error() string {
 	return fmt.Sprintf("logical volume %q does not bear the tag %q (it bears %q), so it is not ours to remove", e.VG+"/"+e.Name, e.Tag, e.Tags)
 }
 
+// ChangedError says that a volume is not what it was when it was looked at.
+type ChangedError struct {
+	VG, Name string
+	// Size is what it had, in bytes, and Now what it is.
+	Size int64
+	Now  LV
+}
+
+func (e *ChangedError) Error() string {
+	return fmt.Sprintf("logical volume %q of %d bytes is %q of %d bytes by now", e.VG+"/"+e.Name, e.Size, e.Now.VG+"/"+e.Now.Name, e.Now.Size)
+}
+
 // InUseError says that a volume, or a group inside a guest's disk, is open and
 // so can't be removed or deactivated.
 type InUseError struct {
