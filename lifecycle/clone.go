@@ -148,7 +148,7 @@ func (m *Manager) unknown(ctx context.Context, name string, defined bool, domain
 	unknown := &UnknownCloneError{Name: name, Defined: defined}
 	for _, clone := range clones {
 		unknown.Known = append(unknown.Known, clone.Name)
-		if clone.Origin.Name == name {
+		if clone.Origin.Name == name || clone.Origin.Cutover != nil && clone.Origin.Cutover.Name == name {
 			unknown.Clones = append(unknown.Clones, clone.Name)
 		}
 	}

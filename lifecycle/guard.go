@@ -30,7 +30,7 @@ func (m *Manager) guard(ctx context.Context, clone *Clone) error {
 		if !domain.State.Active() || domain.UUID == clone.UUID {
 			continue
 		}
-		if strings.EqualFold(domain.UUID, clone.Origin.UUID) {
+		if clone.Origin.Retired == nil && strings.EqualFold(domain.UUID, clone.Origin.UUID) {
 			return &ConflictError{Clone: clone.Name, Other: domain.Name, Original: true}
 		}
 		conflict, err := m.twin(ctx, domain, macs, devices)

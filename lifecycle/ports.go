@@ -49,6 +49,9 @@ type Hypervisor interface {
 	Start(ctx context.Context, uuid string) error
 	Shutdown(ctx context.Context, uuid string) error
 	Destroy(ctx context.Context, uuid string) error
+	// SetMetadata puts an element into the definition's metadata, in the place
+	// of the one of that namespace, which the element itself does not name.
+	SetMetadata(ctx context.Context, uuid, namespace, prefix string, element []byte) error
 }
 
 // Keyring gives the key of a clone's volumes when it is first needed.

@@ -3,8 +3,10 @@ package lifecycle
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
+	"github.com/vmmigrate/vmmigrate/domainxml"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
 )
 
@@ -40,9 +42,33 @@ func (m *Manager) Start(ctx context.Context, name string) error {
 	err = m.Hypervisor.Start(ctx, clone.UUID)
 	if err == nil {
 		m.report(Event{Event: Started, VM: clone.Name, Elapsed: m.Now().Sub(began)})
+		m.noteStarted(ctx, clone)
 		return nil
 	}
 	return m.notStarted(ctx, clone, opened, err)
+}
+
+// noteStarted notes in the clone's metadata that it has run, and when first:
+// what retire of the original asks for. That it could not be noted keeps nobody
+// from using the guest.
+func (m *Manager) noteStarted(ctx context.Context, clone *Clone) {
+	if clone.Origin.Started != "" {
+		return
+	}
+	origin := clone.Origin
+	origin.Started = m.Now().UTC().Format(time.RFC3339)
+	if err := m.SetOrigin(context.WithoutCancel(ctx), clone.UUID, origin); err != nil {
+		m.report(Event{Event: Warning, VM: clone.Name, Message: fmt.Sprintf("that it has run can't be noted in its metadata: %v", err)})
+	}
+}
+
+// SetOrigin replaces what a clone's metadata tell of where it comes from.
+func (m *Manager) SetOrigin(ctx context.Context, uuid string, origin domainxml.Origin) error {
+	element, err := origin.Metadata()
+	if err != nil {
+		return err
+	}
+	return m.Hypervisor.SetMetadata(ctx, uuid, domainxml.Namespace, domainxml.Prefix, element)
 }
 
 // notStarted takes back what was unlocked for a clone that did not start. It

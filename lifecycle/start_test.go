@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vmmigrate/vmmigrate/domainxml"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
 	"github.com/vmmigrate/vmmigrate/luks"
 )
@@ -257,5 +258,61 @@ func TestStatusChangesNothing(t *testing.T) {
 	}
 	if strings.Contains(w.mappings(), "cr_") || w.keys.asked > 0 {
 		t.Error("it unlocked something")
+	}
+}
+
+func TestThatACloneHasRunIsNotedOnceInItsMetadata(t *testing.T) {
+	w := newWorld(t)
+	noted := func() string {
+		clone, err := w.Find(t.Context(), "imap-luks")
+		no(t, err)
+		if clone.Origin.Job != job || len(clone.Disks) != 2 || clone.Origin.Disks[1].Source != "/srv/imap.raw" {
+			t.Errorf("its metadata tell %+v", clone.Origin)
+		}
+		return clone.Origin.Started
+	}
+	if noted() != "" {
+		t.Error("it never ran")
+	}
+	no(t, w.Start(t.Context(), "imap-luks"))
+	first := noted()
+	if first != "2026-11-22T09:30:12Z" {
+		t.Errorf("noted %q", first)
+	}
+	w.virt.SetState(cloneUUID, hypervisor.ShutOff)
+	w.clock = w.clock.Add(time.Hour)
+	no(t, w.Start(t.Context(), "imap-luks"))
+	if noted() != first {
+		t.Errorf("noted %q", noted())
+	}
+}
+
+func TestAStartThatCantBeNotedIsAStart(t *testing.T) {
+	w := newWorld(t)
+	w.virt.Before = func(call string) error {
+		if call == "SetMetadata" {
+			return errors.New("no")
+		}
+		return nil
+	}
+	no(t, w.Start(t.Context(), "imap-luks"))
+	if told := w.told(Warning); len(told) != 1 || !strings.Contains(told[0], "can't be noted") {
+		t.Errorf("told %q", told)
+	}
+}
+
+func TestAnOriginalThatWasRetiredIsInNobodysWay(t *testing.T) {
+	w := newWorld(t)
+	w.virt.SetState(imapUUID, hypervisor.Running)
+	clone, err := w.Find(t.Context(), "imap-luks")
+	no(t, err)
+	origin := clone.Origin
+	origin.Retired = &domainxml.Retired{Time: "2026-11-22T09:30:12Z", Method: "zero"}
+	no(t, w.SetOrigin(t.Context(), cloneUUID, origin))
+	no(t, w.Start(t.Context(), "imap-luks"))
+	report, err := w.Look(t.Context(), "imap-luks")
+	no(t, err)
+	if o := report.Clones[0].Original; o.State != OriginalRetired || o.RetiredBy != "zero" {
+		t.Errorf("%+v", o)
 	}
 }

@@ -21,6 +21,11 @@ type Status struct {
 	// Autostart is libvirt's flag: a start at boot fails while the disks are
 	// locked.
 	Autostart bool `json:"autostart"`
+	// Started is when vmmigrate first started it, RFC 3339, if it has.
+	Started string `json:"started,omitempty"`
+	// CutOver is whether it has its original's place: name, UUID and hardware
+	// addresses.
+	CutOver bool `json:"cut_over"`
 	// Original is the VM that it was made from, and Disks are its encrypted
 	// disks.
 	Original Original     `json:"original"`
@@ -49,6 +54,8 @@ const (
 	OriginalThere     OriginalState = "there"
 	OriginalUndefined OriginalState = "undefined"
 	OriginalGone      OriginalState = "gone"
+	// OriginalRetired was wiped and removed by vmmigrate retire.
+	OriginalRetired OriginalState = "retired"
 )
 
 // Original is what became of the VM that a clone was made from.
@@ -59,6 +66,9 @@ type Original struct {
 	State OriginalState `json:"state"`
 	// Disks are its plain disks that still exist.
 	Disks []string `json:"disks"`
+	// RetiredAt is when it was retired, and RetiredBy the method.
+	RetiredAt string `json:"retired_at,omitempty"`
+	RetiredBy string `json:"retired_by,omitempty"`
 }
 
 // DiskStatus is how one disk stands.
@@ -175,7 +185,10 @@ func (m *Manager) status(ctx context.Context, h *host, clone *Clone, domains []h
 	if err := m.lookOn(ctx, h, clone, false); err != nil {
 		return Status{}, err
 	}
-	s := Status{Name: clone.Name, UUID: clone.UUID, State: clone.State, Autostart: clone.Autostart, Disks: []DiskStatus{}}
+	s := Status{
+		Name: clone.Name, UUID: clone.UUID, State: clone.State, Autostart: clone.Autostart, Disks: []DiskStatus{},
+		Started: clone.Origin.Started, CutOver: clone.Origin.Cutover != nil,
+	}
 	open := 0
 	for i := range clone.Disks {
 		disk := &clone.Disks[i]
@@ -240,6 +253,9 @@ func (d *Disk) passesDiscards() bool {
 // original says what became of the original.
 func (m *Manager) original(clone *Clone, domains []hypervisor.Domain) (Original, error) {
 	o := Original{Name: clone.Origin.Name, UUID: clone.Origin.UUID, State: OriginalGone, Disks: []string{}}
+	if r := clone.Origin.Retired; r != nil {
+		o.State, o.RetiredAt, o.RetiredBy = OriginalRetired, r.Time, r.Method
+	}
 	for _, disk := range clone.Disks {
 		if disk.Source == "" {
 			continue
@@ -250,11 +266,13 @@ func (m *Manager) original(clone *Clone, domains []hypervisor.Domain) (Original,
 		}
 		if there {
 			o.Disks = append(o.Disks, disk.Source)
-			o.State = OriginalUndefined
+			if o.State == OriginalGone {
+				o.State = OriginalUndefined
+			}
 		}
 	}
 	for _, domain := range domains {
-		if !strings.EqualFold(domain.UUID, clone.Origin.UUID) {
+		if o.State == OriginalRetired || !strings.EqualFold(domain.UUID, clone.Origin.UUID) {
 			continue
 		}
 		o.Name, o.State = domain.Name, OriginalThere

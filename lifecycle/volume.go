@@ -43,6 +43,10 @@ func (m *Manager) look(ctx context.Context, clone *Clone, activate bool) error {
 	return m.lookOn(ctx, h, clone, activate)
 }
 
+// Examine finds the volume, header and mapping of each of a clone's disks, and
+// changes nothing. What is wrong with a disk is in its Problem.
+func (m *Manager) Examine(ctx context.Context, clone *Clone) error { return m.look(ctx, clone, false) }
+
 func (m *Manager) lookOn(ctx context.Context, h *host, clone *Clone, activate bool) error {
 	for i := range clone.Disks {
 		disk := &clone.Disks[i]

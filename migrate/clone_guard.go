@@ -15,6 +15,9 @@ import (
 // has the digests of the copy. A payload that is locked can't be compared, and
 // is taken for started.
 func (j *Job) guardClone(ctx context.Context, force bool) error {
+	if err := j.cutOver(ctx); err != nil {
+		return err
+	}
 	domain, found, err := j.clone(ctx)
 	if isConflict(err) || err == nil && !found {
 		return nil

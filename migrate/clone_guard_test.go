@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/vmmigrate/vmmigrate/domainxml"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
 	"github.com/vmmigrate/vmmigrate/luks"
 )
@@ -174,6 +175,36 @@ func TestACloneOfOurCloneIsNotUndefined(t *testing.T) {
 	}
 	if now := w.look()["domain imap-luks"]; now != theirs || !strings.Contains(now, twinUUID) {
 		t.Errorf("it was %q and is %q", theirs, now)
+	}
+}
+
+// After a cutover the clone bears its original's name and UUID, and its disks are
+// those that a rollback would remove. Half-way both definitions are there.
+func TestTheJobOfACloneThatWasCutOverIsNotRolledBack(t *testing.T) {
+	for _, half := range []bool{false, true} {
+		w, _, plan := moved(t, options())
+		xml, err := w.virt.XML(w.context(), plan.Clone.UUID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cut, err := domainxml.Rewrite(xml, domainxml.Edit{Same: true, Name: "imap-now", UUID: twinUUID, Origin: &domainxml.Origin{
+			UUID: plan.VMUUID, Cutover: &domainxml.Cutover{Name: plan.Clone.Name, UUID: plan.Clone.UUID},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !half {
+			w.virt.remove(t, "imap-luks")
+		}
+		w.virt.add(t, cut.XML)
+		after := w.look()
+		for _, force := range []bool{false, true} {
+			var renamed *CloneRenamedError
+			if err := w.rollback(plan.Job, force); !errors.As(err, &renamed) || renamed.Now != "imap-now" {
+				t.Errorf("half %v, force %v: %v", half, force, err)
+			}
+		}
+		w.wantSame(after, "refused")
 	}
 }
 

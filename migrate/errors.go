@@ -149,6 +149,17 @@ func (e *CloneStartedError) Error() string {
 	return fmt.Sprintf("the clone %q may have been started since the copy (%s), so its disk may hold what exists nowhere else", e.Clone, e.Evidence)
 }
 
+// CloneRenamedError says that a job's clone has another identity by now, as after
+// a cutover, so that its rollback would remove what is in use.
+type CloneRenamedError struct {
+	// Clone is what the job called it, and Now what it is called.
+	Clone, Now string
+}
+
+func (e *CloneRenamedError) Error() string {
+	return fmt.Sprintf("the clone %q has another identity by now: it is %q, as after a cutover", e.Clone, e.Now)
+}
+
 // UndoneError says that a job can't be resumed because its rollback has begun.
 type UndoneError struct {
 	// Job is its id.

@@ -130,6 +130,11 @@ func (d *Decider) judgeNames(plan *Plan) {
 // judgeClone blocks a clone's name that is taken.
 func (d *Decider) judgeClone(plan *Plan) {
 	for _, domain := range d.Facts.Domains {
+		if origin, ok := originOf(domain); ok && origin.UUID == plan.VMUUID && origin.Cutover != nil {
+			plan.block(AlreadyDone, "", "take the cutover back first: "+command.Quote([]string{"vmmigrate", "cutover", domain.Name, "--undo"}),
+				"it has been migrated already, and %q has its place (job %s)", domain.Name, origin.Job)
+			return
+		}
 		if domain.Name != plan.Clone.Name {
 			continue
 		}

@@ -164,6 +164,7 @@ func (p *Plan) edit() domainxml.Edit {
 		edit.Disks = append(edit.Disks, change)
 		edit.Origin.Disks = append(edit.Origin.Disks, domainxml.OriginDisk{
 			Target: disk.Target, Source: disk.Source.Path, VG: disk.Volume.VG, LV: disk.Volume.Name, LUKS: disk.LUKSUUID, Mapper: disk.Mapper,
+			SourceSize: disk.Source.Stored, SourceID: disk.Source.ID,
 		})
 	}
 	return edit

@@ -35,6 +35,11 @@ type SourcePlan struct {
 	// files of it, in the same order; both are empty for a raw disk.
 	Chain image.Chain  `json:"chain,omitempty"`
 	Files []SourceFile `json:"files,omitempty"`
+	// ID tells the disk from another of the same path, now and after a reboot:
+	// "lv UUID", "file INODE", or "" where neither is so. Stored is the size of
+	// the device or file, in bytes: of an image, that of its own layer's.
+	ID     string `json:"id,omitempty"`
+	Stored int64  `json:"stored,omitempty"`
 }
 
 // SourceFile is one file of an image chain, as it was when the plan was made.
@@ -55,7 +60,7 @@ func sourceFile(facts DeviceFacts) SourceFile {
 func newSource(format string, facts DiskFacts) SourcePlan {
 	source := SourcePlan{
 		Path: facts.Path, Format: format, Block: facts.Block, Size: facts.guestSize(), ModTime: facts.ModTime, Writes: facts.Writes, Boot: facts.Boot,
-		Chain: facts.Chain,
+		Chain: facts.Chain, ID: sourceID(facts), Stored: facts.Size,
 	}
 	for _, file := range facts.Files {
 		source.Files = append(source.Files, sourceFile(file))
@@ -211,4 +216,16 @@ func real(path string) string {
 		return resolved
 	}
 	return filepath.Clean(path)
+}
+
+// sourceID is SourcePlan.ID. A file's is its inode's number alone, since that of
+// its file system's device may be another after a reboot.
+func sourceID(facts DiskFacts) string {
+	switch fields := strings.Fields(facts.ID); {
+	case facts.LV != nil:
+		return "lv " + facts.LV.UUID
+	case len(fields) == 3 && fields[0] == "file":
+		return "file " + fields[2]
+	}
+	return ""
 }

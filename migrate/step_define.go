@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/vmmigrate/vmmigrate/domainxml"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
+	"github.com/vmmigrate/vmmigrate/migrate/journal"
 )
 
 // define has libvirt define the clone.
@@ -30,9 +32,74 @@ func (define) Check(ctx context.Context, job *Job, _ *DiskPlan) (Standing, error
 	return Present, nil
 }
 
-// clone finds the clone; a domain of its name that is not the job's is a
-// *ConflictError.
+// clone finds the clone, under whatever name once it was defined; a domain of
+// its name that is not the job's is a *ConflictError.
 func (j *Job) clone(ctx context.Context) (domain hypervisor.Domain, found bool, err error) {
+	if domain, found, err = j.cloneByName(ctx); err == nil && found || !j.cameToDefine() {
+		return domain, found, err
+	}
+	if err != nil && !isConflict(err) {
+		return domain, false, err
+	}
+	// It may be called otherwise by now. Its disks are the job's volumes all the
+	// same.
+	elsewhere, renamed, lookErr := j.cloneElsewhere(ctx)
+	if lookErr != nil || renamed {
+		return elsewhere, renamed, lookErr
+	}
+	return domain, false, err
+}
+
+// cutOver returns a *CloneRenamedError when the clone has its original's place,
+// or half of it.
+func (j *Job) cutOver(ctx context.Context) error {
+	if !j.cameToDefine() {
+		return nil
+	}
+	domain, found, err := j.cloneElsewhere(ctx)
+	if err == nil && found && domain.UUID != j.Plan.Clone.UUID {
+		return &CloneRenamedError{Clone: j.Plan.Clone.Name, Now: domain.Name}
+	}
+	return err
+}
+
+// cameToDefine says whether the clone may ever have been defined.
+func (j *Job) cameToDefine() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.ContainsFunc(j.journal.Records(), func(r journal.Record) bool { return StepName(r.Step) == Define })
+}
+
+// cloneElsewhere looks through all domains for the one that was cut over from the
+// clone, or has its UUID. A copy that somebody made of the clone has its metadata
+// too, and is neither.
+func (j *Job) cloneElsewhere(ctx context.Context) (renamed hypervisor.Domain, found bool, err error) {
+	domains, err := j.Hypervisor.Domains(ctx)
+	if err != nil {
+		return renamed, false, err
+	}
+	for _, domain := range domains {
+		raw, err := j.Hypervisor.XML(ctx, domain.UUID)
+		if isGone(err) {
+			continue
+		}
+		if err != nil {
+			return renamed, false, err
+		}
+		// What can't be read as a QEMU domain is no clone of ours.
+		origin, ok, err := domainxml.ReadOrigin(raw)
+		switch {
+		case err != nil || !ok || origin.Job != j.Plan.Job:
+		case origin.Cutover != nil && origin.Cutover.UUID == j.Plan.Clone.UUID:
+			return domain, true, nil
+		case domain.UUID == j.Plan.Clone.UUID:
+			renamed, found = domain, true
+		}
+	}
+	return renamed, found, nil
+}
+
+func (j *Job) cloneByName(ctx context.Context) (domain hypervisor.Domain, found bool, err error) {
 	clone := j.Plan.Clone
 	domain, err = j.Hypervisor.Domain(ctx, clone.Name)
 	if isGone(err) {
@@ -124,6 +191,9 @@ func (define) Undo(ctx context.Context, job *Job, _ *DiskPlan) error {
 		return nil
 	}
 	if err != nil {
+		return err
+	}
+	if err := job.cutOver(ctx); err != nil {
 		return err
 	}
 	return job.Hypervisor.Undefine(ctx, domain.UUID)

@@ -18,7 +18,8 @@ import (
 	"github.com/vmmigrate/vmmigrate/migrate/journal"
 )
 
-// Store is the state directory: one folder a job below jobs, and the locks.
+// Store is the state directory: one folder a job below jobs, and the locks. Jobs
+// that are no migrations are on a Shelf each.
 //
 //	jobs/ID/journal             what was intended and done
 //	jobs/ID/TARGET.chunks       the digests of the chunks copied so far
@@ -170,9 +171,12 @@ func (l *locks) release() {
 
 // lock takes all locks of a job, or none. It returns a *journal.LockedError
 // when another process works on the same thing.
-func (s Store) lock(plan *Plan) (*locks, error) {
+func (s Store) lock(plan *Plan) (*locks, error) { return s.lockAll(s.locksOf(plan)) }
+
+// lockAll takes locks, each a name and what it is on in words, or none.
+func (s Store) lockAll(wanted [][2]string) (*locks, error) {
 	all := new(locks)
-	for _, lock := range s.locksOf(plan) {
+	for _, lock := range wanted {
 		taken, err := journal.Acquire(s.lockPath(lock[0]), lock[1])
 		if errors.Is(err, fs.ErrNotExist) && len(all.held) == 0 {
 			// Another job that ended has tidied up since our prepare.
@@ -209,18 +213,26 @@ func (s Store) Jobs() ([]JobInfo, error) {
 }
 
 func (s Store) info(id string) JobInfo {
-	info := JobInfo{ID: id, State: StateInterrupted}
-	records, err := journal.Read(s.jobDir(id))
-	if err != nil {
-		info.State, info.Err = StateDamaged, err
+	info, begin := s.standing(s.jobDir(id), id)
+	if info.Err != nil {
 		return info
 	}
 	plan := new(Plan)
-	if err := json.Unmarshal(records[0].Data, plan); err != nil {
-		info.State, info.Err = StateDamaged, fmt.Errorf("the plan in the journal of job %s: %w", id, err)
-		return info
+	if err := json.Unmarshal(begin, plan); err != nil {
+		return JobInfo{ID: id, State: StateDamaged, Err: fmt.Errorf("the plan in the journal of job %s: %w", id, err)}
 	}
 	info.Plan = plan
+	return info
+}
+
+// standing reads from a job's journal where it stands, and what it began with.
+func (s Store) standing(dir, id string) (info JobInfo, begin json.RawMessage) {
+	info = JobInfo{ID: id, State: StateInterrupted}
+	records, err := journal.Read(dir)
+	if err != nil {
+		info.State, info.Err = StateDamaged, err
+		return info, nil
+	}
 	info.Started, info.Updated = records[0].Time, records[len(records)-1].Time
 	for _, r := range records {
 		switch r.Kind {
@@ -240,7 +252,7 @@ func (s Store) info(id string) JobInfo {
 	if _, held := journal.Held(s.lockPath("job " + id)); held {
 		info.State = StateRunning
 	}
-	return info
+	return info, records[0].Data
 }
 
 // Find returns the job that name means: a job's id, or the name of a VM or its
