@@ -57,6 +57,7 @@ func (s *session) app() *cli.App {
 		Commands: []*cli.Command{
 			s.planCommand(), s.runCommand(), s.resumeCommand(), s.rollbackCommand(), s.jobsCommand(), s.verifyCommand(), s.xmlCommand(),
 			s.startCommand(), s.stopCommand(), s.unlockCommand(), s.lockCommand(), s.statusCommand(), s.headerCommand(), s.keyCommand(), s.trimCommand(),
+			s.cutoverCommand(), s.retireCommand(),
 			s.completeCommand(),
 		},
 		Before:  s.before,

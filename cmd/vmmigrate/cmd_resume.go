@@ -38,6 +38,12 @@ func (s *session) resume(c *cli.Context) error {
 	if err := s.needRoot(c); err != nil {
 		return err
 	}
+	if later, err := s.laterNamed(c, name, migrate.Unfinished); later != nil || err != nil {
+		if err != nil {
+			return err
+		}
+		return s.resumeLater(c, later)
+	}
 	info, err := s.store(c).Find(name, migrate.Unfinished)
 	if err = cmp.Or(err, info.Err); err != nil {
 		return err // a damaged journal is found by its id

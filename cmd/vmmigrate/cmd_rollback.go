@@ -39,6 +39,13 @@ func (s *session) rollback(c *cli.Context) error {
 	if err := s.needRoot(c); err != nil {
 		return err
 	}
+	unfinished := func(job migrate.JobInfo) bool { return job.State != migrate.StateDone }
+	if later, err := s.laterNamed(c, name, unfinished); later != nil || err != nil {
+		if err != nil {
+			return err
+		}
+		return s.rollbackLater(c, later)
+	}
 	info, err := findForRollback(s.store(c), name)
 	if err = cmp.Or(err, info.Err); err != nil {
 		return err // a damaged journal is found by its id

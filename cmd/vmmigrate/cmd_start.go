@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/vmmigrate/vmmigrate/lifecycle"
+	"github.com/vmmigrate/vmmigrate/succession"
 )
 
 func (s *session) startCommand() *cli.Command {
@@ -25,7 +26,12 @@ func (s *session) startCommand() *cli.Command {
 			"  vmmigrate start imap-luks web-luks --key-file /root/luks.key",
 		Flags: append([]cli.Flag{allFlag()}, keyFlags()...),
 		Action: func(c *cli.Context) error {
-			return s.withClones(c, false, func(ctx context.Context, m *lifecycle.Manager, name string) error { return m.Start(ctx, name) })
+			return s.withClones(c, false, func(ctx context.Context, m *lifecycle.Manager, name string) error {
+				if err := succession.Ready(s.store(c), name); err != nil {
+					return err
+				}
+				return m.Start(ctx, name)
+			})
 		},
 	}
 }

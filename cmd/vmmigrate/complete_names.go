@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/vmmigrate/vmmigrate/domainxml"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
 	"github.com/vmmigrate/vmmigrate/internal/command"
 	"github.com/vmmigrate/vmmigrate/lvm"
@@ -26,6 +27,8 @@ func (s *session) candidates(ctx context.Context, c *cli.Context, w spot) []stri
 		return s.jobNames(w)
 	case strings.Contains(w.command.ArgsUsage, "NAME"):
 		return s.domainNames(ctx, c, w)
+	case strings.Contains(w.command.ArgsUsage, "CLONE"):
+		return s.clonesOf(ctx, c, w)
 	}
 	return nil
 }
@@ -49,6 +52,8 @@ func fixedValues(flag string) []string {
 		return []string{"argon2id", "argon2i", "pbkdf2"}
 	case "sector-size":
 		return []string{"512", "4096"}
+	case "method":
+		return methodNames()
 	case "stop-after":
 		return stepNames()
 	}
@@ -120,23 +125,43 @@ func (s *session) jobNames(w spot) []string {
 }
 
 func (s *session) domainNames(ctx context.Context, c *cli.Context, w spot) []string {
+	var names []string
+	s.eachDomain(ctx, c, w, func(_ *hypervisor.Conn, domain hypervisor.Domain) { names = append(names, domain.Name) })
+	return sorted(names)
+}
+
+// eachDomain goes through the domains of the libvirt that the command line means.
+func (s *session) eachDomain(ctx context.Context, c *cli.Context, w spot, each func(*hypervisor.Conn, hypervisor.Domain)) {
 	uri := c.String(flagConnect)
 	if given := w.given[flagConnect]; len(given) > 0 {
 		uri = given[len(given)-1]
 	}
 	conn, err := hypervisor.Dial(ctx, hypervisor.Options{URI: uri, Timeout: completeTime})
 	if err != nil {
-		return nil
+		return
 	}
 	defer conn.Close()
 	domains, err := conn.Domains(ctx)
 	if err != nil {
-		return nil
+		return
 	}
-	var names []string
 	for _, domain := range domains {
-		names = append(names, domain.Name)
+		each(conn, domain)
 	}
+}
+
+// clonesOf are the domains that are clones of ours.
+func (s *session) clonesOf(ctx context.Context, c *cli.Context, w spot) []string {
+	var names []string
+	s.eachDomain(ctx, c, w, func(conn *hypervisor.Conn, domain hypervisor.Domain) {
+		text, err := conn.XML(ctx, domain.UUID)
+		if err != nil {
+			return
+		}
+		if _, ours, err := domainxml.ReadOrigin(text); err == nil && ours {
+			names = append(names, domain.Name)
+		}
+	})
 	return sorted(names)
 }
 

@@ -39,10 +39,14 @@ type jobsDocument struct {
 
 // jobLine is one job and where it stands.
 type jobLine struct {
-	// Job is its id.
-	Job string `json:"job"`
-	// VM is the domain that it migrates, and Clone the one that it makes;
-	// neither is there for a job whose journal is damaged.
+	// Job is its id, and Kind what it does.
+	Job  string  `json:"job"`
+	Kind jobKind `json:"kind"`
+	// VM is the domain that it migrates, and Clone the one that it makes; of a
+	// cutover, VM is the name that the two exchange, and Clone what the clone
+	// is called without it; of a retirement, VM is the original that goes and
+	// Clone what stays. Neither is there for a job whose journal is
+	// damaged.
 	VM    string `json:"vm,omitempty"`
 	Clone string `json:"clone,omitempty"`
 	// State says where it stands.
@@ -59,6 +63,17 @@ type jobLine struct {
 	Next []string `json:"next,omitempty"`
 }
 
+// jobKind is what a job does.
+type jobKind string
+
+// The kinds of job.
+const (
+	kindMove        jobKind = "move"
+	kindCutover     jobKind = "cutover"
+	kindCutoverUndo jobKind = "cutover-undo"
+	kindRetire      jobKind = "retire"
+)
+
 // verifyDocument is what `vmmigrate verify --output json` prints.
 type verifyDocument struct {
 	// Job is the job's id.
@@ -71,8 +86,8 @@ type verifyDocument struct {
 	Disks []migrate.Verification `json:"disks"`
 }
 
-// event is one line of what `vmmigrate run`, `resume` and `rollback` print with
-// --output json.
+// event is one line of what `vmmigrate run`, `resume`, `rollback`, `cutover` and
+// `retire` print with --output json.
 type event struct {
 	// Event says what happened.
 	Event migrate.EventName `json:"event"`

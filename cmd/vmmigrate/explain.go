@@ -88,6 +88,9 @@ func explain(err error) advice {
 	if a, ok := explainUsage(err); ok {
 		return a
 	}
+	if a, ok := explainSuccession(err); ok {
+		return a
+	}
 	if a, ok := explainLife(err); ok {
 		return a
 	}

@@ -17,6 +17,7 @@ func explainJob(err error) (advice, bool) {
 	var undone *migrate.UndoneError
 	var finished *migrate.FinishedError
 	var clone *migrate.CloneStartedError
+	var renamed *migrate.CloneRenamedError
 	var rollback *migrate.RollbackError
 	var locked *journal.LockedError
 	var lockedPayload *migrate.LockedPayloadError
@@ -41,6 +42,10 @@ func explainJob(err error) (advice, bool) {
 		a.next = []string{"vmmigrate rollback " + undone.Job}
 	case errors.As(err, &finished):
 		a.next = []string{virsh("start", finished.Clone), "vmmigrate rollback " + finished.Job}
+	case errors.As(err, &renamed):
+		a.state = unchanged
+		a.details = []string{"its disks are those that the rollback would remove"}
+		a.next = []string{"vmmigrate cutover --undo " + named(renamed.Now)}
 	case errors.As(err, &clone) && clone.Running:
 		a.state, a.next = unchanged, []string{virsh("shutdown", clone.Clone)}
 	case errors.As(err, &clone):

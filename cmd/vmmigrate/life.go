@@ -24,6 +24,15 @@ func allFlag() cli.Flag {
 // manager opens the way to this machine's LVM, LUKS and libvirt for what is
 // done with clones. closeHost ends the connection.
 func (s *session) manager(ctx context.Context, c *cli.Context, keys lifecycle.Keyring, readOnly bool) (m *lifecycle.Manager, closeHost func(), err error) {
+	m, conn, err := s.managerOn(ctx, c, keys, readOnly)
+	if err != nil {
+		return nil, nil, err
+	}
+	return m, conn.Close, nil
+}
+
+// managerOn is manager, for those who ask libvirt for more.
+func (s *session) managerOn(ctx context.Context, c *cli.Context, keys lifecycle.Keyring, readOnly bool) (m *lifecycle.Manager, conn *hypervisor.Conn, err error) {
 	if err := s.needRoot(c); err != nil {
 		return nil, nil, err
 	}
@@ -36,14 +45,14 @@ func (s *session) manager(ctx context.Context, c *cli.Context, keys lifecycle.Ke
 			return nil, nil, before(err)
 		}
 	}
-	conn, err := hypervisor.Dial(ctx, hypervisor.Options{URI: c.String(flagConnect), Timeout: s.libvirtTime})
+	conn, err = hypervisor.Dial(ctx, hypervisor.Options{URI: c.String(flagConnect), Timeout: s.libvirtTime})
 	if err != nil {
 		return nil, nil, before(err)
 	}
 	return &lifecycle.Manager{
 		Volumes: lvm.New(runner), Encryption: lifecycle.NewCryptsetup(runner), Hypervisor: conn, Devices: lifecycle.Host{},
 		Keys: keys, StateDir: s.stateDir, Now: time.Now, Wait: lifecycle.Sleep,
-	}, conn.Close, nil
+	}, conn, nil
 }
 
 // cloneKeys is a keyring for clones. Its keys go by the name that the VM had

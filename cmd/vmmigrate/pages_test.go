@@ -63,6 +63,9 @@ func topics() []topic {
 		}},
 		{"Files", [][2]string{
 			{"/var/lib/vmmigrate/jobs/JOB/journal", "what a job was about to do and what it has done"},
+			{"/var/lib/vmmigrate/cutovers/JOB", "what a cutover was about to do and what it has done, with the definitions of both VMs from before and after"},
+			{"/var/lib/vmmigrate/records/JOB.json", "the record of a retirement: what was wiped, when and how; its schema is docs/retirement.schema.json"},
+			{"/var/lib/vmmigrate/retirements/JOB", "how far a retirement has come, and the original's definition"},
 			{"/var/lib/vmmigrate/headers", "the header backups of vmmigrate header backup, each with its digest beside it; move them off the host"},
 			{"/var/lib/vmmigrate/jobs/JOB/DISK.luks-header", "the backup of a new volume's LUKS header: whoever has it and an old passphrase can open the volume"},
 		}},

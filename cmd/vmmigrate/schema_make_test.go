@@ -226,7 +226,7 @@ var eventWords = map[string][2][]string{
 
 // events is the schema of the event stream: one alternative for each event.
 func (s *schemas) events(name string) object {
-	root := s.document(name, "A line of vmmigrate run, resume and rollback --output json", reflect.TypeFor[event]())
+	root := s.document(name, "A line of vmmigrate run, resume, rollback, cutover and retire --output json", reflect.TypeFor[event]())
 	all := root["properties"].(object)
 	used := make(map[string]bool)
 	var alternatives []any

@@ -14,6 +14,7 @@ import (
 
 	"github.com/vmmigrate/vmmigrate/lifecycle"
 	"github.com/vmmigrate/vmmigrate/migrate"
+	"github.com/vmmigrate/vmmigrate/succession"
 )
 
 const docs = "../../docs/"
@@ -30,6 +31,7 @@ func TestTheSchemasInDocsAreThoseOfTheDocuments(t *testing.T) {
 		"header-backup.schema.json": s.document("header-backup.schema.json", "vmmigrate header backup --output json", reflect.TypeFor[headerBackupDocument]()),
 		"header-check.schema.json":  s.document("header-check.schema.json", "vmmigrate header check --output json", reflect.TypeFor[headerCheckDocument]()),
 		"life-events.schema.json":   s.document("life-events.schema.json", "A line of vmmigrate start, stop, unlock, lock, header restore and key --output json", reflect.TypeFor[lifeEvent]()),
+		"retirement.schema.json":    s.document("retirement.schema.json", "The record that vmmigrate retire leaves", reflect.TypeFor[succession.RetireRecord]()),
 		"events.schema.json":        s.events("events.schema.json"),
 	} {
 		var b strings.Builder
@@ -208,6 +210,21 @@ func (s *schemas) fill(v reflect.Value) {
 		}
 		for i := range v.NumField() {
 			s.fill(v.Field(i))
+		}
+	}
+}
+
+func TestTheRecordOfARetirementFitsItsSchema(t *testing.T) {
+	full := new(succession.RetireRecord)
+	(&schemas{t: t, sources: make(map[string]*source)}).fill(reflect.ValueOf(full).Elem())
+	bare := succession.RetireRecord{Method: succession.Zero, Disks: []succession.DiskRecord{}, Removed: []string{}, Errors: []string{}, Limits: []string{}}
+	for _, record := range []succession.RetireRecord{*full, bare} {
+		_, out := printing("")
+		if err := writeDocument(out, record); err != nil {
+			t.Fatal(err)
+		}
+		if judge(t, "retirement.schema.json", out.Bytes()) != 1 {
+			t.Error("it is not one document")
 		}
 	}
 }

@@ -27,6 +27,14 @@ type host struct{ *scenario.Stage }
 
 func set(t *testing.T, run ...string) host {
 	t.Helper()
+	h := setKeeping(t, run...)
+	h.sh(t, `find /var/lib/vmmigrate -mindepth 1 -delete`)
+	return h
+}
+
+// setKeeping is set with the state directory as the move left it.
+func setKeeping(t *testing.T, run ...string) host {
+	t.Helper()
 	stage, err := scenario.Set(t.Context(), scenario.Options{Log: t.Output()})
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +50,6 @@ func set(t *testing.T, run ...string) host {
 	if err != nil || result.ExitCode != 0 {
 		t.Fatalf("run: %+v, %v", result, err)
 	}
-	h.sh(t, `find /var/lib/vmmigrate -mindepth 1 -delete`)
 	return h
 }
 
