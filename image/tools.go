@@ -24,6 +24,9 @@ type Tools struct {
 	// and Stall how long it may send nothing while it is read from; 0 is 30
 	// seconds, and two minutes.
 	Ready, Stall time.Duration
+	// Idle has qemu-nbd read in the idle I/O scheduling class (ionice(1)): it
+	// waits for everybody else.
+	Idle bool
 }
 
 func (t Tools) runner() command.Runner {
@@ -73,10 +76,17 @@ func (t Tools) serve(ctx context.Context, chain Chain, direct bool) (*Source, er
 	if direct {
 		mode = "none"
 	}
-	server, err := t.starter().Start(command.Cmd{
+	cmd := command.Cmd{
 		Name: "qemu-nbd", ReadOnly: true,
 		Args: []string{"--read-only", "--socket=" + socket, fmt.Sprintf("--shared=%d", connections), "--cache=" + mode, "--", chain.graph()},
-	})
+	}
+	if err := command.Installed(cmd.Name); err != nil {
+		return nil, err
+	}
+	if t.Idle {
+		cmd.Name, cmd.Args = "ionice", append([]string{"--class", "idle", "--", cmd.Name}, cmd.Args...)
+	}
+	server, err := t.starter().Start(cmd)
 	if err != nil {
 		return nil, err
 	}

@@ -74,7 +74,7 @@ var _ Copier = BlockCopier{}
 
 // Copy implements Copier.
 func (b BlockCopier) Copy(ctx context.Context, r CopyRequest) (copied CopyResult, err error) {
-	source, err := b.openSource(ctx, r.Source)
+	source, err := b.openSource(ctx, r.Source, r.Pace)
 	if err != nil {
 		return CopyResult{}, err
 	}
@@ -130,7 +130,7 @@ func (z zeros) ReadAt(p []byte, _ int64) (int, error) {
 // SourceDigests implements Copier. What lies between the source's end and the
 // payload's is zeros.
 func (b BlockCopier) SourceDigests(ctx context.Context, plan SourcePlan, payload int64, chunks []int64) (digests []blockcopy.Digest, err error) {
-	source, err := b.openSource(ctx, plan)
+	source, err := b.openSource(ctx, plan, Pace{})
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +162,7 @@ func (b BlockCopier) Verify(ctx context.Context, r VerifyRequest) (result blockc
 		Retries: r.Pace.Retries, Workers: r.Pace.Workers, BlockSize: r.Pace.BlockSize, Progress: r.Progress,
 	}
 	if r.Source != nil {
-		source, err := b.openSource(ctx, *r.Source)
+		source, err := b.openSource(ctx, *r.Source, r.Pace)
 		if err != nil {
 			return blockcopy.Result{}, err
 		}

@@ -127,11 +127,13 @@ type Source interface {
 // openSource opens a source by its plan. What is opened stays what was planned:
 // an image is read by the chain that is in the plan, and its headers are not
 // asked again.
-func (b BlockCopier) openSource(ctx context.Context, plan SourcePlan) (Source, error) {
+func (b BlockCopier) openSource(ctx context.Context, plan SourcePlan, pace Pace) (Source, error) {
 	if len(plan.Chain) == 0 {
 		return blockcopy.OpenSource(plan.Path)
 	}
-	return b.Images.Open(ctx, plan.Chain)
+	tools := b.Images
+	tools.Idle = pace.Idle
+	return tools.Open(ctx, plan.Chain)
 }
 
 // claimed are the files that are held while a source is read.

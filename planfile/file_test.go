@@ -45,12 +45,22 @@ func flags() *rapid.Generator[*bool] {
 	})
 }
 
+// absolute makes paths of names; none is nil, as what is read back.
+func absolute(names []string) []string {
+	var paths []string
+	for _, name := range names {
+		paths = append(paths, "/"+name)
+	}
+	return paths
+}
+
 func choices() *rapid.Generator[planfile.Choices] {
 	return rapid.Custom(func(t *rapid.T) planfile.Choices {
 		number := optional(rapid.IntRange(1, 1<<31-1))
 		return planfile.Choices{
 			VG: optional(names()).Draw(t, "vg"), LVMType: optional(rapid.Just("raid1")).Draw(t, "type"), ThinPool: optional(names()).Draw(t, "pool"),
-			KeepMAC: flags().Draw(t, "mac"), AllowDiscards: flags().Draw(t, "discards"), EncryptAgain: flags().Draw(t, "again"),
+			BackingDirs: rapid.Map(rapid.SliceOfN(names(), 0, 2), absolute).Draw(t, "backing"),
+			KeepMAC:     flags().Draw(t, "mac"), AllowDiscards: flags().Draw(t, "discards"), EncryptAgain: flags().Draw(t, "again"),
 			Verify: optional(rapid.Just(migrate.VerifyFull)).Draw(t, "verify"),
 			LUKS: planfile.LUKS{
 				Type: optional(rapid.Just("luks1")).Draw(t, "luks"), Cipher: optional(names()).Draw(t, "cipher"), KeySize: number.Draw(t, "bits"),

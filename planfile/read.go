@@ -89,6 +89,13 @@ func (r *reader) choices(f *fields) Choices {
 		KeepMAC: f.boolean("keep-mac"), AllowDiscards: f.boolean("allow-discards"), EncryptAgain: f.boolean("encrypt-again"),
 		Verify: migrate.VerifyMode(f.text("verify")),
 	}
+	for _, dir := range f.list("backing-dirs") {
+		text, ok := textOf(dir)
+		if !ok || !filepath.IsAbs(text) {
+			r.fail(where(dir), "backing-dirs has to be a list of absolute paths")
+		}
+		c.BackingDirs = append(c.BackingDirs, text)
+	}
 	switch c.Verify {
 	case "", migrate.VerifyTarget, migrate.VerifyFull, migrate.VerifyNone:
 	default:

@@ -96,6 +96,9 @@ func (*writer) choices(depth int, c Choices) string {
 	w.text(depth, "vg", c.VG)
 	w.text(depth, "lvm-type", c.LVMType)
 	w.text(depth, "thin-pool", c.ThinPool)
+	if len(c.BackingDirs) > 0 {
+		w.entry(depth, "backing-dirs", flow(c.BackingDirs))
+	}
 	w.boolean(depth, "keep-mac", c.KeepMAC)
 	w.boolean(depth, "allow-discards", c.AllowDiscards)
 	w.boolean(depth, "encrypt-again", c.EncryptAgain)
@@ -140,13 +143,18 @@ func source(k KeySource) string {
 	case k.Credential != "":
 		return "{credential: " + scalar(k.Credential) + "}"
 	case len(k.Command) > 0:
-		words := make([]string, len(k.Command))
-		for i, word := range k.Command {
-			words[i] = scalar(word)
-		}
-		return "{command: [" + strings.Join(words, ", ") + "]}"
+		return "{command: " + flow(k.Command) + "}"
 	}
 	return "{prompt: " + string(k.Prompt) + "}"
+}
+
+// flow is a list in one line.
+func flow(list []string) string {
+	words := make([]string, len(list))
+	for i, word := range list {
+		words[i] = scalar(word)
+	}
+	return "[" + strings.Join(words, ", ") + "]"
 }
 
 func (w *writer) vm(vm VM) {

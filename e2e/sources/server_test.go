@@ -57,20 +57,21 @@ func gone(t *testing.T, chain image.Chain) {
 func TestAnImageThatAGuestHasOpenIsNotRead(t *testing.T) {
 	chain := qcow2Disk(t)
 	before := sums(t, chain.Files())
-	guest := exec.Command("qemu-nbd", "--persistent", "--socket="+filepath.Join(t.TempDir(), "guest"), "-f", "qcow2", chain[0].Path)
-	if err := guest.Start(); err != nil {
+	pidFile := filepath.Join(t.TempDir(), "pid")
+	// It comes back when the image is open.
+	run(t, "qemu-nbd", "--fork", "--persistent", "--pid-file="+pidFile, "--socket="+filepath.Join(t.TempDir(), "guest"), "-f", "qcow2", chain[0].Path)
+	text, err := os.ReadFile(pidFile)
+	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = guest.Process.Kill(); _ = guest.Wait() }()
-	var locked *image.LockedError
-	for range 100 {
-		if err := (image.Tools{}).Check(t.Context(), chain); errors.As(err, &locked) {
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if locked == nil {
-		t.Error("a check does not see the lock")
+	defer func() { _ = syscall.Kill(pid, syscall.SIGKILL) }()
+	var locked *image.LockedError
+	if err := (image.Tools{}).Check(t.Context(), chain); !errors.As(err, &locked) {
+		t.Errorf("a check does not see the lock: %v", err)
 	}
 	locked = nil
 	if _, err := (image.Tools{}).Open(t.Context(), chain); !errors.As(err, &locked) {
@@ -78,8 +79,10 @@ func TestAnImageThatAGuestHasOpenIsNotRead(t *testing.T) {
 	} else {
 		t.Logf("%v: %s", err, locked.Said)
 	}
-	_ = guest.Process.Kill()
-	_ = guest.Wait()
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Error(err)
+	}
+	gone(t, chain)
 	same(t, before)
 }
 
@@ -118,6 +121,26 @@ func TestAServerThatIsStoppedCostsATimeoutAndIsEnded(t *testing.T) {
 	var hung *image.HungError
 	if _, err := source.ReadAt(make([]byte, 4096), 0); !errors.As(err, &hung) {
 		t.Errorf("it is: %v", err)
+	}
+	if err := source.Close(); err != nil {
+		t.Error(err)
+	}
+	gone(t, chain)
+}
+
+func TestAnIdleCopyReadsImagesInTheIdleClass(t *testing.T) {
+	chain := qcow2Disk(t)
+	source, err := image.Tools{Idle: true}.Open(t.Context(), chain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range servers(t, chain) {
+		if class := strings.TrimSpace(run(t, "ionice", "-p", strconv.Itoa(pid))); class != "idle" {
+			t.Errorf("it reads in the class %s", class)
+		}
+	}
+	if _, err := source.ReadAt(make([]byte, 4096), 0); err != nil {
+		t.Error(err)
 	}
 	if err := source.Close(); err != nil {
 		t.Error(err)
