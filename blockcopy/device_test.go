@@ -183,3 +183,23 @@ func TestIdleIOAndGivenTuningCopyTheSame(t *testing.T) {
 		t.Fatalf("%v, %d workers, blocks of %d", err, r.Workers, r.BlockSize)
 	}
 }
+
+func TestADiscardedFileReadsZerosWhereItWasDiscarded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	text := bytes.Repeat([]byte{7}, 64<<10)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	target, err := OpenTarget(path, int64(len(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Close()
+	if err := target.Discard(16<<10, 32<<10); err != nil {
+		t.Fatal(err)
+	}
+	clear(text[16<<10 : 48<<10])
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, text) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}

@@ -183,6 +183,36 @@ func TestRemovingSettlesWithWhatIsThere(t *testing.T) {
 	}
 }
 
+// What bears no tag of ours goes only if it still is the very volume that is meant.
+func TestAVolumeThatIsMeantByItsUUIDIsRemovedIfNothingElseOfItChanged(t *testing.T) {
+	client, script := scripted(t, answer{cmd: "lvs ", file: "lin.json"}, answer{cmd: "lvremove "})
+	all, err := client.LVs(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	is := all[0]
+	for _, other := range []LV{{VG: "vg1", Name: is.Name, Size: is.Size}, {VG: is.VG, Name: "other", Size: is.Size}, {VG: is.VG, Name: is.Name, Size: is.Size + 1}} {
+		var changed *ChangedError
+		if err := client.RemoveExactly(t.Context(), other.VG, other.Name, is.UUID, other.Size); !errors.As(err, &changed) || changed.Now.UUID != is.UUID {
+			t.Errorf("%+v: %v", other, err)
+		}
+	}
+	if err := client.RemoveExactly(t.Context(), is.VG, is.Name, "another", is.Size); err != nil || len(script.changes()) != 0 {
+		t.Errorf("%v, ran %q", err, script.changes())
+	}
+	if err := client.RemoveExactly(t.Context(), is.VG, is.Name, is.UUID, is.Size); err != nil {
+		t.Error(err)
+	}
+	if want := []string{"lvremove --yes --select lv_uuid=" + is.UUID}; !cmp.Equal(script.changes(), want) {
+		t.Errorf("ran %q", script.changes())
+	}
+	client, _ = scripted(t, answer{cmd: "lvs ", file: "lin.json"}, answer{cmd: "lvremove ", stderr: "Logical volume vg0/lin in use."})
+	var used *InUseError
+	if err := client.RemoveExactly(t.Context(), is.VG, is.Name, is.UUID, is.Size); !errors.As(err, &used) {
+		t.Error(err)
+	}
+}
+
 func TestErrorsSayWhatIsTheMatter(t *testing.T) {
 	for err, want := range map[error]string{
 		&NotFoundError{Kind: "volume group", Name: "x"}:                  `there is no volume group "x"`,

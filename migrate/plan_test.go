@@ -236,3 +236,16 @@ func TestDiceThatFailMakeNoPlan(t *testing.T) {
 		}
 	}
 }
+
+// What tells a source from another of its path is what retire goes by.
+func TestASourceIsKnownByItsVolumeOrItsInode(t *testing.T) {
+	for want, facts := range map[string]DiskFacts{
+		"lv Ab-1": {LV: &lvm.LV{UUID: "Ab-1"}, DeviceFacts: DeviceFacts{ID: "block 254:3", Block: true}},
+		"file 42": {DeviceFacts: DeviceFacts{ID: "file 8:1 42"}},
+		"":        {DeviceFacts: DeviceFacts{ID: "block 8:17", Block: true}},
+	} {
+		if got := sourceID(facts); got != want {
+			t.Errorf("%+v is %q, not %q", facts, got, want)
+		}
+	}
+}

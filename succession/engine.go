@@ -26,7 +26,7 @@ type Outcome struct {
 // gives both back what they had. What an interrupted one has left it finishes.
 //
 // It returns an *lifecycle.UnknownCloneError, and before anything is changed a
-// *PartyError, *NoOriginalError, *NameTakenError, *SiblingError, *HalfError,
+// *PartyError, *NoOriginalError, *NameTakenError, *SiblingError, *HalfError, *RetiringError,
 // *journal.LockedError, or what is wrong with one of the clone's disks; later a
 // *StepError.
 func (e *Env) Cutover(ctx context.Context, name string, undo bool) (Outcome, error) {
@@ -39,6 +39,13 @@ func (e *Env) Cutover(ctx context.Context, name string, undo bool) (Outcome, err
 			return Outcome{}, half.error(name)
 		}
 		return e.Resume(ctx, half.ID)
+	}
+	retiring, err := halfRetired(e.Store, name)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if retiring != nil {
+		return Outcome{}, &RetiringError{Job: retiring.ID, Original: retiring.Retirement.Original}
 	}
 	clone, err := e.Clones.Find(ctx, name)
 	if err != nil {

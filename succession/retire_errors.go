@@ -86,6 +86,14 @@ func (e *WipedError) Error() string {
 	return fmt.Sprintf("the disks of %q are wiped in part, so that its retirement can't be taken back", e.Original)
 }
 
+// RetiringError says that an original's retirement has begun, so that nothing can
+// change places with it.
+type RetiringError struct{ Job, Original string }
+
+func (e *RetiringError) Error() string {
+	return fmt.Sprintf("the retirement of %q has begun (job %s): nothing changes places with it any more", e.Original, e.Job)
+}
+
 // RetiredError says that a retirement is done.
 type RetiredError struct{ Job, Original, Record string }
 

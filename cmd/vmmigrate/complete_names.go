@@ -12,6 +12,7 @@ import (
 	"github.com/vmmigrate/vmmigrate/internal/command"
 	"github.com/vmmigrate/vmmigrate/lvm"
 	"github.com/vmmigrate/vmmigrate/migrate"
+	"github.com/vmmigrate/vmmigrate/succession"
 )
 
 // candidates are what could stand at a spot, sorted where they are names.
@@ -121,7 +122,21 @@ func (s *session) jobNames(w spot) []string {
 	if w.command.Name == "resume" {
 		jobs = slices.DeleteFunc(jobs, func(job migrate.JobInfo) bool { return !migrate.Unfinished(job) })
 	}
-	return sorted(jobNames(jobs))
+	names := jobNames(jobs)
+	// Cutovers and retirements: those that can be gone on with, by id and names.
+	exchanges, _ := succession.Jobs(store) // what can't be read is not offered
+	for _, job := range exchanges {
+		if job.Unfinished() {
+			names = append(names, job.ID, job.Exchange.VM(), job.Exchange.Other())
+		}
+	}
+	retirements, _ := succession.RetireJobs(store) // likewise
+	for _, job := range retirements {
+		if job.Unfinished() {
+			names = append(names, job.ID, job.Retirement.Original, job.Retirement.Clone)
+		}
+	}
+	return sorted(names)
 }
 
 func (s *session) domainNames(ctx context.Context, c *cli.Context, w spot) []string {

@@ -20,6 +20,7 @@ func explainRetire(err error) (advice, bool) {
 	var blocked *succession.RetireBlockedError
 	var wiped *succession.WipedError
 	var retired *succession.RetiredError
+	var retiring *succession.RetiringError
 	a := advice{what: err.Error(), exit: exitRefused, state: unchanged}
 	switch {
 	case errors.As(err, &blocked):
@@ -27,6 +28,8 @@ func explainRetire(err error) (advice, bool) {
 	case errors.As(err, &wiped):
 		a.state = "wiping goes on from where it stopped"
 		a.next = []string{"vmmigrate resume " + wiped.Job}
+	case errors.As(err, &retiring):
+		a.next = []string{"vmmigrate resume " + retiring.Job}
 	case errors.As(err, &retired):
 		a.details = []string{"the record of it is in " + retired.Record}
 	default:
