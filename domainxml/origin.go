@@ -47,9 +47,10 @@ type Cutover struct {
 	Time string `json:"time"`
 }
 
-// Retired says that the original is gone.
+// Retired says that the original is gone, or going.
 type Retired struct {
-	// Time is when, RFC 3339, and Method how its disks were wiped.
+	// Time is when it was gone, RFC 3339, and "" as long as it is being wiped.
+	// Method is how its disks are.
 	Time   string `json:"time"`
 	Method string `json:"method"`
 	// Kept says that the wiped disks were kept.

@@ -54,8 +54,10 @@ const (
 	OriginalThere     OriginalState = "there"
 	OriginalUndefined OriginalState = "undefined"
 	OriginalGone      OriginalState = "gone"
-	// OriginalRetired was wiped and removed by vmmigrate retire.
-	OriginalRetired OriginalState = "retired"
+	// OriginalRetired was wiped and removed by vmmigrate retire, and
+	// OriginalRetiring is being so.
+	OriginalRetired  OriginalState = "retired"
+	OriginalRetiring OriginalState = "being retired"
 )
 
 // Original is what became of the VM that a clone was made from.
@@ -255,6 +257,9 @@ func (m *Manager) original(clone *Clone, domains []hypervisor.Domain) (Original,
 	o := Original{Name: clone.Origin.Name, UUID: clone.Origin.UUID, State: OriginalGone, Disks: []string{}}
 	if r := clone.Origin.Retired; r != nil {
 		o.State, o.RetiredAt, o.RetiredBy = OriginalRetired, r.Time, r.Method
+		if r.Time == "" {
+			o.State = OriginalRetiring
+		}
 	}
 	for _, disk := range clone.Disks {
 		if disk.Source == "" {
@@ -272,7 +277,7 @@ func (m *Manager) original(clone *Clone, domains []hypervisor.Domain) (Original,
 		}
 	}
 	for _, domain := range domains {
-		if o.State == OriginalRetired || !strings.EqualFold(domain.UUID, clone.Origin.UUID) {
+		if clone.Origin.Retired != nil || !strings.EqualFold(domain.UUID, clone.Origin.UUID) {
 			continue
 		}
 		o.Name, o.State = domain.Name, OriginalThere

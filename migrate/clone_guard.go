@@ -15,7 +15,7 @@ import (
 // has the digests of the copy. A payload that is locked can't be compared, and
 // is taken for started.
 func (j *Job) guardClone(ctx context.Context, force bool) error {
-	if err := j.cutOver(ctx); err != nil {
+	if err := j.needed(ctx); err != nil {
 		return err
 	}
 	domain, found, err := j.clone(ctx)

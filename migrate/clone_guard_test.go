@@ -208,6 +208,28 @@ func TestTheJobOfACloneThatWasCutOverIsNotRolledBack(t *testing.T) {
 	}
 }
 
+// Once the original is retired, or being so, the clone's disks are all there is.
+func TestTheJobOfACloneWhoseOriginalWasRetiredIsNotRolledBack(t *testing.T) {
+	for _, time := range []string{"", "2026-11-22T09:30:12Z"} {
+		w, _, plan := moved(t, options())
+		xml, err := w.virt.XML(w.context(), plan.Clone.UUID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		retired := bytes.Replace(xml, []byte("</vmmigrate:clone>"), []byte(`<vmmigrate:retired time="`+time+`" method="zero" kept="no"/></vmmigrate:clone>`), 1)
+		w.virt.remove(t, "imap-luks")
+		w.virt.add(t, retired)
+		after := w.look()
+		for _, force := range []bool{false, true} {
+			var only *OriginalRetiredError
+			if err := w.rollback(plan.Job, force); !errors.As(err, &only) {
+				t.Errorf("force %v: %v", force, err)
+			}
+		}
+		w.wantSame(after, "refused")
+	}
+}
+
 // What lies under something that could not be taken back stays.
 func TestACloneThatCantBeUndefinedKeepsItsDisks(t *testing.T) {
 	all := points(t, func(w *world) {

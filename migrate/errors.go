@@ -160,6 +160,17 @@ func (e *CloneRenamedError) Error() string {
 	return fmt.Sprintf("the clone %q has another identity by now: it is %q, as after a cutover", e.Clone, e.Now)
 }
 
+// OriginalRetiredError says that a rollback would remove the only disks that are
+// left: the original's are wiped, or being wiped.
+type OriginalRetiredError struct {
+	// Clone is the domain's name.
+	Clone string
+}
+
+func (e *OriginalRetiredError) Error() string {
+	return fmt.Sprintf("the original of %q was retired: the clone's disks are the only ones left", e.Clone)
+}
+
 // UndoneError says that a job can't be resumed because its rollback has begun.
 type UndoneError struct {
 	// Job is its id.

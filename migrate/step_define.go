@@ -50,17 +50,34 @@ func (j *Job) clone(ctx context.Context) (domain hypervisor.Domain, found bool, 
 	return domain, false, err
 }
 
-// cutOver returns a *CloneRenamedError when the clone has its original's place,
-// or half of it.
-func (j *Job) cutOver(ctx context.Context) error {
+// needed returns a *CloneRenamedError when the clone has its original's place, or
+// half of it, and an *OriginalRetiredError when the original's disks are wiped or
+// about to be: the clone's are the only ones then.
+func (j *Job) needed(ctx context.Context) error {
 	if !j.cameToDefine() {
 		return nil
 	}
 	domain, found, err := j.cloneElsewhere(ctx)
-	if err == nil && found && domain.UUID != j.Plan.Clone.UUID {
+	if err != nil || !found {
+		return err
+	}
+	raw, err := j.Hypervisor.XML(ctx, domain.UUID)
+	if isGone(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	origin, _, err := domainxml.ReadOrigin(raw)
+	switch {
+	case err != nil:
+		return err
+	case origin.Retired != nil:
+		return &OriginalRetiredError{Clone: domain.Name}
+	case domain.UUID != j.Plan.Clone.UUID:
 		return &CloneRenamedError{Clone: j.Plan.Clone.Name, Now: domain.Name}
 	}
-	return err
+	return nil
 }
 
 // cameToDefine says whether the clone may ever have been defined.
@@ -193,7 +210,7 @@ func (define) Undo(ctx context.Context, job *Job, _ *DiskPlan) error {
 	if err != nil {
 		return err
 	}
-	if err := job.cutOver(ctx); err != nil {
+	if err := job.needed(ctx); err != nil {
 		return err
 	}
 	return job.Hypervisor.Undefine(ctx, domain.UUID)

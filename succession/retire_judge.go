@@ -53,7 +53,7 @@ func (e *Env) Judge(ctx context.Context, name string, o RetireOptions) (plan *Re
 		return nil, nil, err
 	}
 	origin := clone.Origin
-	if origin.Retired != nil {
+	if origin.Retired != nil && origin.Retired.Time != "" {
 		return nil, nil, nil
 	}
 	if err := Ready(e.Store, name); err != nil {
@@ -170,7 +170,7 @@ func (j *judge) judgeDisk(ctx context.Context, disk domainxml.OriginDisk) error 
 			j.against(Gone, d.Target, "", "the volume of %s, %s with the UUID %s, is not there: it was removed, or its volume group is exported or away", d.Target, d.Path, id)
 			return nil
 		}
-		if d.Path != volume.Path && d.Path != volume.DMPath {
+		if d.Path != volume.Path && d.Path != volume.DMPath && !j.sameDisk(ctx, d.Path, volume.Path) {
 			j.against(Other, d.Target, command.Quote([]string{"lvs", volume.VG}), "the volume of %s was %s and is called %s/%s now; rename it back if it is to be wiped", d.Target, d.Path, volume.VG, volume.Name)
 			return nil
 		}
@@ -213,6 +213,13 @@ func (j *judge) judgeDisk(ctx context.Context, disk domainxml.OriginDisk) error 
 	}
 	j.plan.Disks = append(j.plan.Disks, d)
 	return nil
+}
+
+// sameDisk says that two paths lead to one disk.
+func (j *judge) sameDisk(ctx context.Context, a, b string) bool {
+	x, errX := j.Plain.Look(ctx, a)
+	y, errY := j.Plain.Look(ctx, b)
+	return errX == nil && errY == nil && x.Key == y.Key
 }
 
 func containsText(all []string, text string) bool {

@@ -33,6 +33,11 @@ func (r *retiring) noteDown(ctx context.Context, _ *Retiree) error {
 		return err
 	}
 	r.said = r.recordPath()
+	return r.mark(ctx, &domainxml.Retired{Time: record.Ended.Format(time.RFC3339), Method: string(r.Method), Kept: r.Keep})
+}
+
+// mark notes in the clone's metadata how it stands with its original.
+func (r *retiring) mark(ctx context.Context, retired *domainxml.Retired) error {
 	definition, err := r.Hypervisor.XML(ctx, r.CloneUUID)
 	if err != nil {
 		return err
@@ -41,7 +46,7 @@ func (r *retiring) noteDown(ctx context.Context, _ *Retiree) error {
 	if err != nil || !ours {
 		return errors.Join(err, fmt.Errorf("the VM %q is no clone any more", r.Clone))
 	}
-	origin.Retired = &domainxml.Retired{Time: record.Ended.Format(time.RFC3339), Method: string(r.Method), Kept: r.Keep}
+	origin.Retired = retired
 	return r.Clones.SetOrigin(ctx, r.CloneUUID, origin)
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"github.com/vmmigrate/vmmigrate/blockcopy"
+	"github.com/vmmigrate/vmmigrate/domainxml"
 	"github.com/vmmigrate/vmmigrate/migrate"
 	"github.com/vmmigrate/vmmigrate/migrate/journal"
 )
@@ -36,6 +37,11 @@ func writeFile(path string, data []byte) error {
 // putAway undefines the original, its managed save image included; its definition
 // is kept, and its firmware's state is until its disks are wiped.
 func (r *retiring) putAway(ctx context.Context, _ *Retiree) error {
+	// From now on the clone's disks may be the only ones: its job must not be
+	// rolled back.
+	if err := r.mark(ctx, &domainxml.Retired{Method: string(r.Method), Kept: r.Keep}); err != nil {
+		return err
+	}
 	if !r.Defined {
 		return nil
 	}
@@ -69,6 +75,13 @@ func (r *retiring) putAway(ctx context.Context, _ *Retiree) error {
 
 // bringBack defines the original again.
 func (r *retiring) bringBack(ctx context.Context) error {
+	if err := r.defineAgain(ctx); err != nil {
+		return err
+	}
+	return r.mark(ctx, nil)
+}
+
+func (r *retiring) defineAgain(ctx context.Context) error {
 	if !r.Defined {
 		return nil
 	}

@@ -18,6 +18,7 @@ func explainJob(err error) (advice, bool) {
 	var finished *migrate.FinishedError
 	var clone *migrate.CloneStartedError
 	var renamed *migrate.CloneRenamedError
+	var only *migrate.OriginalRetiredError
 	var rollback *migrate.RollbackError
 	var locked *journal.LockedError
 	var lockedPayload *migrate.LockedPayloadError
@@ -42,6 +43,10 @@ func explainJob(err error) (advice, bool) {
 		a.next = []string{"vmmigrate rollback " + undone.Job}
 	case errors.As(err, &finished):
 		a.next = []string{virsh("start", finished.Clone), "vmmigrate rollback " + finished.Job}
+	case errors.As(err, &only):
+		a.state = unchanged
+		a.details = []string{"if it is to go all the same: virsh undefine, cryptsetup close and lvremove, by hand"}
+		a.next = []string{"vmmigrate status " + named(only.Clone)}
 	case errors.As(err, &renamed):
 		a.state = unchanged
 		a.details = []string{"its disks are those that the rollback would remove"}

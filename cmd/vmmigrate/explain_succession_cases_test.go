@@ -41,6 +41,7 @@ func successionCases() []explainCase {
 		{"a cutover that Ctrl-C ended", step(migrate.Kept, false, &migrate.InterruptedError{Why: "SIGINT"}, nil)},
 		{"a cutover under a libvirt that hangs", step(migrate.UndoFailed, false, hangs, hangs)},
 		{"a rollback of a cutover that failed", step(migrate.Kept, true, errors.New("input/output error"), nil)},
+		{"rollback of a job whose original was retired", &migrate.OriginalRetiredError{Clone: "imap"}},
 		{"rollback of a job whose clone was cut over", &migrate.CloneRenamedError{Clone: clone, Now: "imap"}},
 	}
 }

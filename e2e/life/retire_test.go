@@ -114,6 +114,8 @@ func TestAnOriginalIsRetiredByEachMethodAndNothingElseIsTouched(t *testing.T) {
 		h.sh(t, `! dd if="$1" bs=1M count=4 skip="$2" iflag=skip_bytes,direct status=none | cmp -n 4194304 - /dev/zero >/dev/null`, place[0], place[1])
 		h.record(t, succession.Random, "imap-plain", 1)
 		h.does(t, 3, []string{"cutover", "imap", "--undo"}, "was retired")
+		job := h.sh(t, `ls /var/lib/vmmigrate/jobs | head -n1`)
+		h.does(t, 3, []string{"rollback", job, "--yes", "--force"}, "are the only ones left")
 		h.does(t, 0, []string{"stop", "imap", "--force", "--timeout", "1s"})
 	})
 	if after := bystanders(); after != before && !onlyStarted(before, after) {
