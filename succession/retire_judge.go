@@ -108,16 +108,16 @@ func (j *judge) judgeOriginal(ctx context.Context) error {
 		j.against(OriginalSnapshots, "", command.Quote([]string{"virsh", "snapshot-list", "--", domain.Name}), "%q has snapshots or checkpoints, which may lie in other files", domain.Name)
 	}
 	firmware := j.original.xml.Firmware()
-	if n := firmware.NVRAM; n != nil && n.Path != "" && n.Type == "file" {
-		p.Files = append(p.Files, StateFile{"UEFI variables", n.Path})
+	if n := firmware.NVRAM; n != nil && n.Path != "" && n.Type == "file" && n.Path != n.Template && n.Path != firmware.Loader {
+		p.Files = append(p.Files, StateFile{What: "UEFI variables", Path: n.Path})
 	}
 	for _, tpm := range firmware.TPMs {
 		switch {
 		case tpm.Backend != "emulator":
 		case tpm.State != "":
-			p.Files = append(p.Files, StateFile{"TPM state", tpm.State})
+			p.Files = append(p.Files, StateFile{What: "TPM state", Path: tpm.State})
 		default:
-			p.Files = append(p.Files, StateFile{"TPM state", filepath.Join(j.tpmDir(), domain.UUID)})
+			p.Files = append(p.Files, StateFile{What: "TPM state", Path: filepath.Join(j.tpmDir(), domain.UUID), Own: true})
 		}
 	}
 	moved := make(map[string]bool)

@@ -79,6 +79,9 @@ type StateFile struct {
 	// What it is, "UEFI variables" or "TPM state", and Path where.
 	What string `json:"what"`
 	Path string `json:"path"`
+	// Own says that libvirt chose the path and keeps nothing else there.
+	// Otherwise a definition names it, and it may hold anything.
+	Own bool `json:"own,omitempty"`
 }
 
 // RetireJob is a retirement as it is found in the state directory.
