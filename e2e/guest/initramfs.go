@@ -16,10 +16,12 @@ var initScript []byte
 var modules = []string{
 	"virtio/virtio_ring", "virtio/virtio", "virtio/virtio_pci_legacy_dev",
 	"virtio/virtio_pci_modern_dev", "virtio/virtio_pci", "block/virtio_blk",
+	// These for its power button.
+	"acpi/button", "input/evdev",
 }
 
 // applets are the names under which init.sh calls busybox.
-var applets = []string{"sh", "mount", "insmod", "cat", "sha256sum", "poweroff"}
+var applets = []string{"sh", "mount", "insmod", "cat", "head", "sha256sum", "poweroff"}
 
 // initramfs returns busybox, init.sh and the kernel's modules as an archive in
 // the kernel's format (Documentation/driver-api/early-userspace/buffer-format.rst).

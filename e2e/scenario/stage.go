@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -24,6 +25,9 @@ type Options struct {
 	// Dir keeps the disks, so that a stage can come back after a power
 	// cut: "" is for one that needs not.
 	Dir string
+	// Systemd makes systemd the host's process 1, with libvirtd enabled and
+	// the unit of guests installed.
+	Systemd bool
 	// Log is told what is done on the host; nil is nobody.
 	Log io.Writer
 }
@@ -37,6 +41,8 @@ type Stage struct {
 	Guest guest.Spec
 	// Images are what the guest's disks were filled from.
 	Images guest.Images
+
+	systemd bool
 }
 
 // Set sets a stage. Whoever does has to call Stop or PowerCut on it.
@@ -96,7 +102,7 @@ func bootStage(ctx context.Context, options Options) (*Stage, error) {
 	}
 	host := testhost.Options{
 		Disks: []testhost.Disk{{Size: size, Noise: true}}, Programs: []string{program},
-		Libvirt: true, CacheDir: cache, Log: options.Log,
+		Libvirt: true, Systemd: options.Systemd, CacheDir: cache, Log: options.Log,
 	}
 	if options.Dir != "" {
 		host.Disks[0].Path = filepath.Join(options.Dir, "pv")
@@ -106,10 +112,34 @@ func bootStage(ctx context.Context, options Options) (*Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Stage{Host: h, Images: images}, nil
+	return &Stage{Host: h, Images: images, systemd: options.Systemd}, nil
+}
+
+// installUnit puts the guests' unit where make install does, for the vmmigrate
+// that is in the host's PATH.
+func (s *Stage) installUnit(ctx context.Context) error {
+	root, err := testhost.Repository()
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(filepath.Join(root, "packaging/systemd/vmmigrate-guest@.service"))
+	if err != nil {
+		return err
+	}
+	text = bytes.ReplaceAll(text, []byte("/usr/sbin/vmmigrate"), []byte("/usr/local/bin/vmmigrate"))
+	if err := s.WriteFile(ctx, "/etc/systemd/system/vmmigrate-guest@.service", text, 0o644); err != nil {
+		return err
+	}
+	_, err = s.Run(ctx, "systemctl", "daemon-reload")
+	return err
 }
 
 func (s *Stage) furnish(ctx context.Context) error {
+	if s.systemd {
+		if err := s.installUnit(ctx); err != nil {
+			return err
+		}
+	}
 	if _, err := s.Shell(ctx, `pvcreate -q --yes "$1"; vgcreate -q "$2" "$1"`, s.Device(0), Group); err != nil {
 		return err
 	}

@@ -53,6 +53,9 @@ func (h *Host) prepare(ctx context.Context, options Options) ([]string, error) {
 		"con=null", "con0=fd:0,fd:1", "ssl0=fd:3", // see startKernel for the numbers
 		"uml_dir=" + h.dir, "umid=uml",
 	}
+	if options.Systemd {
+		cmdline = append(cmdline, "systemd.getty_auto=no") // the console is not for logging in
+	}
 	for i, disk := range options.Disks {
 		if err := attach(disk, h.path(diskName(i))); err != nil {
 			return nil, err
@@ -68,11 +71,21 @@ func (h *Host) prepare(ctx context.Context, options Options) ([]string, error) {
 		cmdline = append(cmdline, ubd(i, diskName(i)))
 		persist = h.Device(i)
 	}
-	settings := fmt.Sprintf("PERSIST=%s\nCACHE=%s\n", persist, command.Quote([]string{cache}))
+	settings := fmt.Sprintf("PERSIST=%s\nCACHE=%s\nSYSTEMD=%s\n", persist, command.Quote([]string{cache}), yes(options.Systemd))
 	if err := os.WriteFile(h.path("settings"), []byte(settings), 0o644); err != nil {
 		return nil, err
 	}
+	if err := os.WriteFile(h.path("qemu.conf"), []byte(qemuConf), 0o600); err != nil {
+		return nil, err
+	}
 	return cmdline, os.WriteFile(h.path("init.sh"), initScript, 0o755)
+}
+
+func yes(on bool) string {
+	if on {
+		return "yes"
+	}
+	return ""
 }
 
 // ubd says that disk i is the file of that name in the kernel's folder. The d
@@ -98,7 +111,7 @@ func cacheDir(options Options) (string, error) {
 // Build builds one of the repository's commands as a static program, the way
 // it ships.
 func Build(ctx context.Context, pkg, to string) error {
-	root, err := repository()
+	root, err := Repository()
 	if err != nil {
 		return err
 	}

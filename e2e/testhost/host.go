@@ -23,6 +23,9 @@ type Host struct {
 	line    net.Conn
 	to      *wire.RequestWriter
 	release func() bool
+	// haltTime is how long Stop waits.
+	haltTime time.Duration
+	systemd  bool
 
 	mu       sync.Mutex
 	commands map[int]*Command
@@ -51,10 +54,13 @@ func Start(ctx context.Context, options Options) (*Host, error) {
 	}
 	h := &Host{
 		log: options.Log, dir: dir, disks: len(options.Disks),
-		commands: map[int]*Command{}, gone: make(chan struct{}),
+		commands: map[int]*Command{}, gone: make(chan struct{}), haltTime: haltTimeout,
 	}
 	if h.log == nil {
 		h.log = io.Discard
+	}
+	if options.Systemd {
+		h.haltTime, h.systemd = shutdownTimeout, true
 	}
 	if err := h.boot(ctx, options); err != nil {
 		h.PowerCut()
@@ -134,8 +140,12 @@ func (h *Host) receive(from *wire.EventReader, ready chan<- struct{}) {
 // ErrGone says that the host has ended, or ended while a command ran on it.
 var ErrGone = wire.ErrGone
 
-// haltTimeout is how long a host may take to write back and halt.
-const haltTimeout = 30 * time.Second
+// haltTimeout is how long a host may take to write back and halt; one with
+// systemd also shuts its guests down.
+const (
+	haltTimeout     = 30 * time.Second
+	shutdownTimeout = 5 * time.Minute
+)
 
 // Stop halts the host: what it has not written yet goes to the disks, file
 // systems are left clean. Commands that run are ended. It may be called again.
@@ -145,8 +155,8 @@ func (h *Host) Stop() error {
 		if err = h.to.Send(wire.Request{Op: wire.Halt}); err == nil {
 			select {
 			case <-h.kernel.ended:
-			case <-time.After(haltTimeout):
-				err = fmt.Errorf("the test host had not halted after %s, and was cut off; the last its console said:\n%s", haltTimeout, h.ConsoleTail())
+			case <-time.After(h.haltTime):
+				err = fmt.Errorf("the test host had not halted after %s, and was cut off; the last its console said:\n%s", h.haltTime, h.ConsoleTail())
 			}
 		}
 	}

@@ -20,6 +20,11 @@ type Options struct {
 	// which then outlive a power cut; all else that is written on the
 	// host's root is gone with the host.
 	Persist string
+	// Systemd makes systemd the host's process 1, with no unit enabled but
+	// those that the host's user enables; Stop then shuts down as a machine
+	// does. With Persist its units, its journal and /etc/crypttab outlive the
+	// host.
+	Systemd bool
 	// Programs are files of the machine that are to be found in the
 	// host's PATH, under their base names. They have to be static, or
 	// need only libraries that the machine has.
@@ -51,15 +56,15 @@ func DefaultCacheDir() (string, error) {
 	if dir := os.Getenv("XDG_CACHE_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "vmmigrate"), nil
 	}
-	root, err := repository()
+	root, err := Repository()
 	if err != nil {
 		return "", err
 	}
 	return filepath.Join(root, ".cache"), nil
 }
 
-// repository returns the folder of the go.mod above the current folder.
-func repository() (string, error) {
+// Repository returns the folder of the go.mod above the current folder.
+func Repository() (string, error) {
 	start, err := os.Getwd()
 	if err != nil {
 		return "", err

@@ -70,6 +70,7 @@ func runCommand(ctx context.Context, args []string) error {
 	withGuest := flags.Bool("guest", false, "set the whole stage")
 	libvirt := flags.Bool("libvirt", false, "start libvirtd")
 	persist := flags.String("persist", "", "the file of a disk that keeps /var/lib/vmmigrate and libvirt's domains")
+	systemd := flags.Bool("systemd", false, "make systemd process 1; not with -guest")
 	quiet := flags.Bool("quiet", false, "don't tell what is done")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -93,7 +94,7 @@ func runCommand(ctx context.Context, args []string) error {
 		h, err = testhost.Start(ctx, testhost.Options{
 			Memory:  *memory << 20,
 			Disks:   []testhost.Disk{{Size: *disk << 20, Noise: true}},
-			Persist: *persist, Libvirt: *libvirt, Log: log,
+			Persist: *persist, Libvirt: *libvirt, Systemd: *systemd, Log: log,
 		})
 	}
 	if err != nil {

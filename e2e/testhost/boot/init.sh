@@ -7,7 +7,8 @@
 # $0 is on the machine; beside it lie what this host needs:
 #   agent     the program that listens on the serial line
 #   settings  shell variables: PERSIST (a device, or empty), CACHE (a folder
-#             that outlives this host, for QEMU's capabilities)
+#             that outlives this host, for QEMU's capabilities), SYSTEMD (yes:
+#             systemd takes over as process 1; or empty)
 #   bin/      programs to be found in PATH
 #   requests/ what the harness asks of the agent (package wire)
 #   share/    files that go in and out
@@ -68,19 +69,62 @@ rmdir /oldroot
 hostname testhost
 ip link set lo up
 modprobe -a dm-mod dm-crypt dm-thin-pool loop
-/usr/lib/systemd/systemd-udevd --daemon 2>/dev/null
-udevadm trigger --subsystem-match=block --subsystem-match=misc
-udevadm settle
+places="var/lib/vmmigrate etc/libvirt/qemu var/lib/libvirt"
+if [ -n "$SYSTEMD" ]; then
+	# What is enabled on the machine is not on this host; its log is kept.
+	places="$places etc/systemd/system var/log/journal var/lib/tang"
+	for place in etc/systemd/system var/log/journal var/lib/tang; do
+		mkdir -p "/$place"
+		mount -t tmpfs -o mode=755 tmpfs "/$place"
+	done
+else
+	/usr/lib/systemd/systemd-udevd --daemon 2>/dev/null
+	udevadm trigger --subsystem-match=block --subsystem-match=misc
+	udevadm settle
+fi
 if [ -n "$PERSIST" ]; then
 	mkdir /persist
 	mount -t ext4 "$PERSIST" /persist
-	for place in var/lib/vmmigrate etc/libvirt/qemu var/lib/libvirt; do
+	for place in $places; do
 		[ -d "/persist/$place" ] || { mkdir -p "/persist/${place%/*}" && cp -a "/$place" "/persist/$place"; }
 		mount --bind "/persist/$place" "/$place"
 	done
 fi
 
-# 6. This shell stays: process 1 has to collect the orphans.
+# 6. systemd takes over, and its first unit is the agent; when that ends, the
+# host shuts down, unit by unit.
+if [ -n "$SYSTEMD" ]; then
+	echo 0123456789abcdef0123456789abcdef >/etc/machine-id
+	# The machine's disks are not this host's, nor is what it does with a log.
+	: >/etc/fstab
+	rm -f /etc/crypttab
+	mkdir -p /run/systemd/journald.conf.d
+	printf '[Journal]\nStorage=persistent\n' >/run/systemd/journald.conf.d/testhost.conf
+	# libvirtd may be enabled, and then starts before anybody can say this.
+	rm -f /etc/libvirt/qemu.conf /usr/bin/pkttyagent
+	cp /testhost/qemu.conf /etc/libvirt/qemu.conf
+	# A file that is replaced can't be a mount, so it is a link.
+	if [ -n "$PERSIST" ]; then
+		mkdir -p /persist/etc
+		ln -s /persist/etc/crypttab /etc/crypttab
+	fi
+	mkdir -p /run/systemd/system/multi-user.target.wants
+	cat >/run/systemd/system/testhost-agent.service <<-'unit'
+		[Unit]
+		DefaultDependencies=no
+		Conflicts=shutdown.target
+		Before=shutdown.target
+		SuccessAction=poweroff
+		FailureAction=poweroff
+		[Service]
+		Environment=HOME=/root
+		ExecStart=/testhost/agent /dev/ttyS0 /testhost/requests
+	unit
+	ln -s ../testhost-agent.service /run/systemd/system/multi-user.target.wants/
+	exec /usr/lib/systemd/systemd --unit=multi-user.target --log-target=journal-or-kmsg
+fi
+
+# Or else this shell stays: process 1 has to collect the orphans.
 HOME=/root /testhost/agent /dev/ttyS0 /testhost/requests
 
 sync
