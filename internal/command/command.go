@@ -20,6 +20,13 @@ type Cmd struct {
 	// Inputs are further inputs, which the program reads from the pipes
 	// /dev/fd/3, /dev/fd/4 and so on. They may hold secrets.
 	Inputs [][]byte
+	// Files are inputs that it may open several times, after Inputs in
+	// /dev/fd: files in memory alone. They may hold secrets.
+	Files [][]byte
+	// Terminal gives it this process's terminal, as for a token that asks to
+	// be touched: it runs in the foreground and finds Stdin there, and what it
+	// says is shown as well.
+	Terminal bool
 	// Env is added to the inherited environment, as NAME=value.
 	Env []string
 	// ReadOnly marks a command that changes nothing; see the ReadOnly runner.

@@ -6,13 +6,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // systemFolders are searched after PATH: lvm2 and cryptsetup live there, and
@@ -23,7 +27,7 @@ var systemFolders = []string{"/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"
 var packages = map[string]string{
 	"lvm": "lvm2", "vgs": "lvm2", "lvs": "lvm2", "pvs": "lvm2", "lvcreate": "lvm2", "lvremove": "lvm2", "lvchange": "lvm2", "vgchange": "lvm2",
 	"cryptsetup": "cryptsetup-bin", "dmsetup": "dmsetup", "blkid": "util-linux", "lsblk": "util-linux", "losetup": "util-linux",
-	"udevadm": "udev", "qemu-img": "qemu-utils", "qemu-nbd": "qemu-utils",
+	"systemctl": "systemd", "systemd-cryptenroll": "systemd", "clevis": "clevis", "clevis-luks-bind": "clevis-luks", "udevadm": "udev", "qemu-img": "qemu-utils", "qemu-nbd": "qemu-utils",
 }
 
 // Local runs programs on this machine. Its zero value is ready to use.
@@ -65,6 +69,18 @@ func (Local) Run(ctx context.Context, cmd Cmd) (Result, error) {
 		return Result{}, &Error{Argv: argv, ExitCode: -1, Err: err}
 	}
 	defer closeAll()
+	for _, content := range cmd.Files {
+		file, err := memoryFile(content)
+		if err != nil {
+			return Result{}, &Error{Argv: argv, ExitCode: -1, Err: err}
+		}
+		defer file.Close()
+		c.ExtraFiles = append(c.ExtraFiles, file)
+	}
+	if cmd.Terminal {
+		// In another group than the terminal's it would be stopped.
+		c.SysProcAttr, c.Stdin, c.Stderr = nil, os.Stdin, io.MultiWriter(os.Stderr, &stderr)
+	}
 	if file := held(ctx, cmd); file != nil {
 		c.ExtraFiles = append(c.ExtraFiles, file)
 	}
@@ -95,7 +111,7 @@ func (Local) Run(ctx context.Context, cmd Cmd) (Result, error) {
 			err = fmt.Errorf("no answer within %s: %w", cmd.Timeout, err)
 		}
 	}
-	said := strings.TrimSpace(string(redact(stderr.Bytes(), append([][]byte{cmd.Stdin}, cmd.Inputs...))))
+	said := strings.TrimSpace(string(redact(stderr.Bytes(), slices.Concat([][]byte{cmd.Stdin}, cmd.Inputs, cmd.Files))))
 	return Result{Stdout: stdout.Bytes(), Stderr: []byte(said)}, &Error{Argv: argv, ExitCode: code, Stderr: said, Err: err}
 }
 
@@ -131,6 +147,26 @@ func pipes(c *exec.Cmd, inputs [][]byte) (feed func() (wait func()), closeAll fu
 		return group.Wait
 	}
 	return feed, closeAll, nil
+}
+
+// memoryFile is a file without a name, to be opened anew by way of /dev/fd: that
+// begins at its start each time (memfd_create(2)).
+func memoryFile(content []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate("input", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make a file in memory: %w", err)
+	}
+	file := os.NewFile(uintptr(fd), "input")
+	// It is made for all to read and run, which programs that take keys from a
+	// file complain of.
+	err = file.Chmod(0o400)
+	if err == nil {
+		_, err = file.WriteAt(content, 0)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
 }
 
 // redact blots out every secret of at least four bytes that text holds; a

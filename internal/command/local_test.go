@@ -243,3 +243,16 @@ func TestAProgramThatIgnoresSIGTERMIsKilledOnceItsGraceIsOver(t *testing.T) {
 		t.Errorf("%v after %s", err, took)
 	}
 }
+
+func TestAFileInMemoryMayBeOpenedSeveralTimes(t *testing.T) {
+	secret := []byte("correct horse\nbattery\x00staple\n")
+	cmd := Cmd{Name: "sh", Args: []string{"-c", `cat /dev/fd/4; cat /dev/fd/3 /dev/fd/4; stat -L -c %a /dev/fd/4; exit 3`}, Inputs: [][]byte{[]byte("input")}, Files: [][]byte{secret}}
+	result, err := Local{}.Run(t.Context(), cmd)
+	if want := string(secret) + "input" + string(secret) + "400\n"; string(result.Stdout) != want {
+		t.Errorf("%q", result.Stdout)
+	}
+	var failed *Error
+	if !errors.As(err, &failed) || failed.ExitCode != 3 {
+		t.Errorf("%v", err)
+	}
+}
