@@ -59,15 +59,14 @@ bench: setup build
 	$(GO) build -o $(CACHE)/bin/bench ./bench
 	$(CACHE)/bin/bench
 	$(CACHE)/bin/bench -rate 500MB -memory=false
-	$(CACHE)/bin/bench -images -size 512MiB
 	go run ./e2e/cmd/testhost run -- $(CACHE)/bin/bench -crypt -size 256MiB
 	go test -tags e2e -count=1 -v -run 'TwoHundred|Hangs' ./e2e/batch
 
 setup:
 	sh e2e/setup.sh
 
-# DESTDIR and PREFIX as everywhere. The udev rule goes where udev looks for it,
-# whatever the prefix.
+# DESTDIR and PREFIX as everywhere. The udev rule and the unit go where udev and
+# systemd look for them, whatever the prefix.
 install: build
 	install -D -m 0755 bin/vmmigrate $(DESTDIR)$(PREFIX)/sbin/vmmigrate
 	install -d $(DESTDIR)$(PREFIX)/share/man/man8
@@ -76,6 +75,9 @@ install: build
 	install -D -m 0644 packaging/completion/_vmmigrate $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_vmmigrate
 	install -D -m 0644 packaging/completion/vmmigrate.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/vmmigrate.fish
 	install -D -m 0644 packaging/udev/57-vmmigrate.rules $(DESTDIR)/usr/lib/udev/rules.d/57-vmmigrate.rules
+	install -d $(DESTDIR)/usr/lib/systemd/system
+	sed 's|/usr/sbin/vmmigrate|$(PREFIX)/sbin/vmmigrate|' packaging/systemd/vmmigrate-guest@.service >$(DESTDIR)/usr/lib/systemd/system/vmmigrate-guest@.service
+	chmod 0644 $(DESTDIR)/usr/lib/systemd/system/vmmigrate-guest@.service
 
 clean:
 	rm -rf bin .cache
