@@ -59,6 +59,7 @@ bench: setup build
 	$(GO) build -o $(CACHE)/bin/bench ./bench
 	$(CACHE)/bin/bench
 	$(CACHE)/bin/bench -rate 500MB -memory=false
+	$(CACHE)/bin/bench -images -size 512MiB
 	go run ./e2e/cmd/testhost run -- $(CACHE)/bin/bench -crypt -size 256MiB
 	go test -tags e2e -count=1 -v -run 'TwoHundred|Hangs' ./e2e/batch
 

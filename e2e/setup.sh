@@ -6,6 +6,9 @@ set -eu
 # What a host boots and runs; gcc and libc6-dev are for testhost/boot/xstate.c.
 host="user-mode-linux kmod udev iproute2 procps gcc libc6-dev lvm2 thin-provisioning-tools cryptsetup-bin
 	libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils virtinst"
+# What a host boots with and unlocks disks by: systemd as its process 1, a tang
+# server, and a TPM in software.
+boot="systemd-sysv dbus clevis-luks clevis-systemd tang swtpm libtss2-tcti-swtpm0 libtss2-esys-3.0.2-0 libtss2-mu0 libtss2-rc0"
 # What the guest is built from, besides its kernel, which is fetched, not installed.
 guest="busybox-static e2fsprogs fdisk grub-common grub-pc-bin genisoimage"
 # What libvirt's own domain files are unpacked and judged with, and the man pages.
@@ -14,9 +17,9 @@ corpus="libxml2-utils xz-utils groff-base"
 peers="libnbd-bin"
 
 # shellcheck disable=SC2086 # one word a package
-there=" $(dpkg-query -W -f '${db:Status-Status}:${Package} ' $host $guest $corpus $peers 2>/dev/null || true)"
+there=" $(dpkg-query -W -f '${db:Status-Status}:${Package} ' $host $boot $guest $corpus $peers 2>/dev/null || true)"
 missing=
-for package in $host $guest $corpus $peers; do
+for package in $host $boot $guest $corpus $peers; do
 	case $there in
 	*" installed:$package "*) ;;
 	*) missing="$missing $package" ;;

@@ -16,6 +16,9 @@
 //	status.go   how it all stands
 //	header.go   header backups: make, check, restore
 //	keys.go     keys: add, change, remove, test
+//	autostart.go unlocked and started at boot; autostart_acts.go does it act by act
+//	enroll.go   key slots of TPMs, tang servers and tokens
+//	follow.go   systemd is told what is done by hand
 //	trim.go     how far discards reach
 //	ports.go    the small interfaces to the world
 //

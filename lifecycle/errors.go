@@ -11,6 +11,8 @@ import (
 // UnknownCloneError says that no clone has that name.
 type UnknownCloneError struct {
 	Name string
+	// Job is what was asked for instead of a name.
+	Job string
 	// Defined is whether libvirt has a VM of that name, which is no clone.
 	Defined bool
 	// Clones are the clones of the VM of that name.
@@ -22,6 +24,9 @@ type UnknownCloneError struct {
 }
 
 func (e *UnknownCloneError) Error() string {
+	if e.Job != "" {
+		return fmt.Sprintf("libvirt has no VM that the job %s made", e.Job)
+	}
 	if e.Defined {
 		return fmt.Sprintf("%q is no clone that vmmigrate made: its metadata name no encrypted disks", e.Name)
 	}
@@ -111,11 +116,16 @@ type KeyError struct {
 	Clone, Disk, Volume string
 	// Tries is how many were tried.
 	Tries int
+	// File is the key file that it came from, where that is known.
+	File string
 }
 
 func (e *KeyError) Error() string {
 	if e.Tries > 1 {
 		return fmt.Sprintf("none of %d keys unlocks disk %s of %q (%s)", e.Tries, e.Disk, e.Clone, e.Volume)
+	}
+	if e.File != "" {
+		return fmt.Sprintf("the key in %s does not unlock disk %s of %q (%s)", e.File, e.Disk, e.Clone, e.Volume)
 	}
 	return fmt.Sprintf("the key does not unlock disk %s of %q (%s)", e.Disk, e.Clone, e.Volume)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/vmmigrate/vmmigrate/boot"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
 	"github.com/vmmigrate/vmmigrate/luks"
 	"github.com/vmmigrate/vmmigrate/lvm"
@@ -52,6 +53,45 @@ type Hypervisor interface {
 	// SetMetadata puts an element into the definition's metadata, in the place
 	// of the one of that namespace, which the element itself does not name.
 	SetMetadata(ctx context.Context, uuid, namespace, prefix string, element []byte) error
+	// SetAutostart sets libvirt's own flag.
+	SetAutostart(ctx context.Context, uuid string, on bool) error
+}
+
+// Boot is what is needed of the host's systemd and its crypttab; *boot.Host is
+// the real one.
+type Boot interface {
+	// Ready says what keeps this host from starting guests at boot.
+	Ready(method boot.Method) error
+	// Lock keeps other vmmigrates away until unlock is called.
+	Lock(ctx context.Context) (unlock func(), err error)
+	Records() ([]boot.Record, error)
+	Save(r boot.Record) error
+	Forget(r boot.Record) error
+	Linger(r boot.Record) error
+	ReadCrypttab() ([]byte, error)
+	EditCrypttab(edit func(text []byte) []byte, copies string, now time.Time) (kept string, changed bool, err error)
+	// Order ties a mapping's unit to its guest's.
+	Order(mapper string) error
+	Unorder(mapper string) error
+	Ordered(mapper string) bool
+	Reload(ctx context.Context) error
+	Enable(ctx context.Context, unit string) error
+	Disable(ctx context.Context, unit string) error
+	Start(ctx context.Context, unit string) error
+	Stop(ctx context.Context, unit string) error
+	State(ctx context.Context, unit string) (boot.UnitState, error)
+	CheckKeyFile(path string, force bool) (boot.Place, error)
+}
+
+// Enroller gives a machine or a token a key of its own to a volume;
+// *Cryptsetup is the real one.
+type Enroller interface {
+	// Tokens are those in the volume's header.
+	Tokens(ctx context.Context, device string) ([]Token, error)
+	// Enroll adds a key slot and a token to the volume that key unlocks. It
+	// returns what the tool remarked on that, as on a TPM that guards nothing.
+	Enroll(ctx context.Context, device string, unlock boot.Unlock, key luks.Key) (remarks []string, err error)
+	RemoveToken(ctx context.Context, device string, id int) error
 }
 
 // Keyring gives the key of a clone's volumes when it is first needed.
@@ -68,6 +108,11 @@ type Manager struct {
 	Encryption Encryption
 	Hypervisor Hypervisor
 	Keys       Keyring
+	Boot       Boot
+	Enroller   Enroller
+	// AtBoot is whether a unit of systemd's runs this, which then knows what
+	// is done and need not be told.
+	AtBoot bool
 	// Devices looks at the kernel's block devices.
 	Devices Devices
 	// Report is told what happens; nil is nobody.
@@ -102,6 +147,11 @@ const (
 	KeyAdded   EventName = "key-added"
 	KeyRemoved EventName = "key-removed"
 	KeyFits    EventName = "key-fits"
+	// Configured is something written on the host for the next boot, and
+	// BootEnabled and BootDisabled are the end of it.
+	Configured   EventName = "configured"
+	BootEnabled  EventName = "autostart-enabled"
+	BootDisabled EventName = "autostart-disabled"
 	// Failed is how it ended for a clone; whoever shows events says so.
 	Failed EventName = "failed"
 )

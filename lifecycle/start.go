@@ -21,6 +21,7 @@ func (m *Manager) Start(ctx context.Context, name string) error {
 	}
 	if clone.State.Active() {
 		m.report(Event{Event: Unchanged, VM: clone.Name, Message: "is " + string(clone.State) + " already"})
+		m.follow(ctx, clone, true)
 		return nil
 	}
 	if err := m.guard(ctx, clone); err != nil {
@@ -43,6 +44,7 @@ func (m *Manager) Start(ctx context.Context, name string) error {
 	if err == nil {
 		m.report(Event{Event: Started, VM: clone.Name, Elapsed: m.Now().Sub(began)})
 		m.noteStarted(ctx, clone)
+		m.follow(ctx, clone, true)
 		return nil
 	}
 	return m.notStarted(ctx, clone, opened, err)
@@ -130,6 +132,9 @@ func (m *Manager) Stop(ctx context.Context, name string, options StopOptions) er
 	closed, err := m.lock(ctx, clone)
 	if err == nil && closed == 0 && !wasActive {
 		m.report(Event{Event: Unchanged, VM: clone.Name, Message: "is off and locked already"})
+	}
+	if err == nil {
+		m.follow(ctx, clone, false)
 	}
 	return err
 }

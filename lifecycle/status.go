@@ -26,6 +26,9 @@ type Status struct {
 	// CutOver is whether it has its original's place: name, UUID and hardware
 	// addresses.
 	CutOver bool `json:"cut_over"`
+	// Boot is how it is unlocked and started at boot, not there where it is
+	// not.
+	Boot *BootStatus `json:"boot,omitempty"`
 	// Original is the VM that it was made from, and Disks are its encrypted
 	// disks.
 	Original Original     `json:"original"`
@@ -136,6 +139,10 @@ type Report struct {
 	Clones []Status `json:"clones"`
 	// Orphans are volumes of ours that belong to no clone.
 	Orphans []Orphan `json:"orphans"`
+	// LostBoots are set up for clones that are gone, and BootProblem is why
+	// what is set up for boot could not be read in full.
+	LostBoots   []LostBoot `json:"lost_boots"`
+	BootProblem string     `json:"boot_problem,omitempty"`
 }
 
 // Look says how the named clones stand, or all if none is named. It changes
@@ -165,12 +172,17 @@ func (m *Manager) Look(ctx context.Context, names ...string) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	report := Report{Clones: []Status{}, Orphans: []Orphan{}}
+	report := Report{Clones: []Status{}, Orphans: []Orphan{}, LostBoots: []LostBoot{}}
+	records, crypttab, err := m.readBoot()
+	if err != nil {
+		report.BootProblem = err.Error()
+	}
 	for _, clone := range clones {
 		status, err := m.status(ctx, h, clone, domains)
 		if err != nil {
 			return Report{}, err
 		}
+		status.Boot = m.bootStatus(ctx, clone, records, crypttab)
 		report.Clones = append(report.Clones, status)
 	}
 	if len(names) == 0 {
@@ -179,6 +191,7 @@ func (m *Manager) Look(ctx context.Context, names ...string) (Report, error) {
 			return Report{}, err
 		}
 		report.Orphans = append(report.Orphans, found...)
+		report.LostBoots = lostBoots(all, records)
 	}
 	return report, nil
 }

@@ -193,6 +193,9 @@ func (m *Manager) Lock(ctx context.Context, name string) error {
 	if err == nil && closed == 0 {
 		m.report(Event{Event: Unchanged, VM: clone.Name, Message: "is locked already"})
 	}
+	if err == nil {
+		m.follow(ctx, clone, false)
+	}
 	return err
 }
 

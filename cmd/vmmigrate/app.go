@@ -56,7 +56,7 @@ func (s *session) app() *cli.App {
 		Flags:     globalFlags(),
 		Commands: []*cli.Command{
 			s.planCommand(), s.runCommand(), s.resumeCommand(), s.rollbackCommand(), s.jobsCommand(), s.verifyCommand(), s.xmlCommand(),
-			s.startCommand(), s.stopCommand(), s.unlockCommand(), s.lockCommand(), s.statusCommand(), s.headerCommand(), s.keyCommand(), s.trimCommand(),
+			s.startCommand(), s.stopCommand(), s.unlockCommand(), s.lockCommand(), s.statusCommand(), s.autostartCommand(), s.headerCommand(), s.keyCommand(), s.trimCommand(),
 			s.cutoverCommand(), s.retireCommand(),
 			s.completeCommand(),
 		},
@@ -120,11 +120,14 @@ const (
 	envStateDir = "VMMIGRATE_STATE_DIR"
 )
 
-const defaultStateDir = "/var/lib/vmmigrate"
+const (
+	defaultStateDir = "/var/lib/vmmigrate"
+	defaultConnect  = "qemu:///system"
+)
 
 func globalFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: flagConnect, Aliases: []string{"c"}, Value: "qemu:///system", EnvVars: []string{envConnect}, Usage: "connect to the libvirt at `URI`"},
+		&cli.StringFlag{Name: flagConnect, Aliases: []string{"c"}, Value: defaultConnect, EnvVars: []string{envConnect}, Usage: "connect to the libvirt at `URI`"},
 		&cli.StringFlag{Name: flagStateDir, Value: defaultStateDir, EnvVars: []string{envStateDir}, Usage: "keep jobs and locks in `DIR`"},
 		&cli.StringFlag{Name: flagOutput, Value: "text", Usage: "print `FORMAT`: text, or json for programs"},
 		&cli.BoolFlag{Name: flagQuiet, Aliases: []string{"q"}, Usage: "tell of warnings, errors and the outcome only, not of progress"},

@@ -124,9 +124,13 @@ func (s *session) keyTestCommand() *cli.Command {
 			"  vmmigrate key test imap-luks --key-file /media/stick/imap.key",
 		Flags: keyFlags(),
 		Action: func(c *cli.Context) error {
-			return s.withKeys(c, func(ctx context.Context, m *lifecycle.Manager, name string) ([]lifecycle.KeySlot, error) {
+			name, err := oneClone(c)
+			if err != nil {
+				return err
+			}
+			return s.withKeys(c, name, slotsChange(func(ctx context.Context, m *lifecycle.Manager, name string) ([]lifecycle.KeySlot, error) {
 				return m.TestKey(ctx, name)
-			}, nil)
+			}), nil)
 		},
 	}
 }
@@ -175,7 +179,25 @@ func (s *session) changeKeys(c *cli.Context, do func(context.Context, *lifecycle
 	if err := checkNewKey(c); err != nil {
 		return err
 	}
-	return s.withKeys(c, do, func(m *lifecycle.Manager, name string) error {
+	name, err := oneClone(c)
+	if err != nil {
+		return err
+	}
+	return s.withKeys(c, name, slotsChange(do), s.backUpAnew(c))
+}
+
+// slotsChange says whether any key slot was changed.
+func slotsChange(do func(context.Context, *lifecycle.Manager, string) ([]lifecycle.KeySlot, error)) keysChange {
+	return func(ctx context.Context, m *lifecycle.Manager, name string) (bool, error) {
+		slots, err := do(ctx, m, name)
+		return len(slots) > 0, err
+	}
+}
+
+// backUpAnew is what follows a change of keys: new header backups, unless they
+// are not wanted.
+func (s *session) backUpAnew(c *cli.Context) func(*lifecycle.Manager, string) error {
+	return func(m *lifecycle.Manager, name string) error {
 		if c.Bool("no-header-backup") {
 			line(s.err, "%s", printable("The header backups of "+name+" from before open with the older keys. A new one: vmmigrate header backup "+named(name)))
 			return nil
@@ -187,7 +209,7 @@ func (s *session) changeKeys(c *cli.Context, do func(context.Context, *lifecycle
 			line(s.people(), "Move the header backups off this host. Those from before open with the older keys: destroy them if one of these leaked.")
 		}
 		return nil
-	})
+	}
 }
 
 // afterKeysError says that keys were changed and the headers not backed up.
@@ -201,13 +223,13 @@ func (e *afterKeysError) Error() string {
 }
 func (e *afterKeysError) Unwrap() error { return e.err }
 
+// keysChange does something with a clone's keys, and says whether it changed
+// them.
+type keysChange = func(ctx context.Context, m *lifecycle.Manager, name string) (changed bool, err error)
+
 // withKeys does something with the keys of one clone; then follows if anything
 // was changed.
-func (s *session) withKeys(c *cli.Context, do func(context.Context, *lifecycle.Manager, string) ([]lifecycle.KeySlot, error), then func(*lifecycle.Manager, string) error) error {
-	name, err := oneClone(c)
-	if err != nil {
-		return err
-	}
+func (s *session) withKeys(c *cli.Context, name string, do keysChange, then func(*lifecycle.Manager, string) error) error {
 	if err := s.needRoot(c); err != nil {
 		return err
 	}
@@ -216,15 +238,15 @@ func (s *session) withKeys(c *cli.Context, do func(context.Context, *lifecycle.M
 		return err
 	}
 	defer keys.wipe()
-	m, closeHost, err := s.manager(c.Context, c, cloneKeys{keys}, false)
+	m, closeHost, err := s.manager(c.Context, c, cloneKeys{keyring: keys, boot: atBoot(c)}, false)
 	if err != nil {
 		return err
 	}
 	defer closeHost()
 	told := s.lifeReporter()
 	m.Report = told.report
-	slots, err := do(c.Context, m, name)
-	if err == nil && len(slots) > 0 && then != nil {
+	changed, err := do(c.Context, m, name)
+	if err == nil && changed && then != nil {
 		err = then(m, name)
 	}
 	if err != nil {

@@ -88,7 +88,7 @@ func (s *session) retire(c *cli.Context) error {
 	}
 	defer keys.wipe()
 	reporter := s.reporter()
-	env, closeHost, err := s.successionWith(c.Context, c, reporter, cloneKeys{keys})
+	env, closeHost, err := s.successionWith(c.Context, c, reporter, cloneKeys{keyring: keys})
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ func (s *session) startCommand() *cli.Command {
 			"  vmmigrate start imap-luks\n" +
 			"  # Boot two with a key file.\n" +
 			"  vmmigrate start imap-luks web-luks --key-file /root/luks.key",
-		Flags: append([]cli.Flag{allFlag()}, keyFlags()...),
+		Flags: append([]cli.Flag{allFlag(), jobFlag()}, keyFlags()...),
 		Action: func(c *cli.Context) error {
 			return s.withClones(c, false, func(ctx context.Context, m *lifecycle.Manager, name string) error {
 				if err := succession.Ready(s.store(c), name); err != nil {
@@ -56,6 +56,7 @@ func (s *session) stopCommand() *cli.Command {
 			"  vmmigrate stop --all --timeout 5m --force",
 		Flags: []cli.Flag{
 			allFlag(),
+			jobFlag(),
 			&cli.DurationFlag{Name: "timeout", Value: stopTimeout, Usage: "wait for each guest for at most `TIME`, such as 90s or 5m"},
 			&cli.BoolFlag{Name: "force", Usage: "after that pull the plug: what the guest had not written is lost"},
 		},

@@ -9,6 +9,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
+	"github.com/vmmigrate/vmmigrate/internal/command"
 	"github.com/vmmigrate/vmmigrate/lifecycle"
 )
 
@@ -86,9 +87,17 @@ func (s *session) statusText(report lifecycle.Report, now time.Time) error {
 		for _, disk := range clone.Disks {
 			s.statusNotes(clone, disk)
 		}
-		if clone.Autostart {
+		s.bootNotes(clone)
+		if clone.Autostart && clone.Boot == nil {
 			line(s.out, "\n%s", printable(clone.Name+" is marked to start with the host, which fails while its disks are locked."))
 		}
+	}
+	for _, lost := range report.LostBoots {
+		line(s.out, "\n%s", printable(fmt.Sprintf("%s is set up to start at boot, by %s, and there is no such VM any more.", lost.Clone, lost.Unit)))
+		line(s.out, "  %s", printable(s.again("vmmigrate autostart disable "+named(lost.Clone))))
+	}
+	if report.BootProblem != "" {
+		line(s.out, "\n%s", printable("What is set up for boot can't be read in full: "+report.BootProblem+"."))
 	}
 	for _, orphan := range report.Orphans {
 		line(s.out, "\n%s", printable(fmt.Sprintf("%s/%s (%s) was made by job %s and belongs to no VM: its clone was undefined, or the job is not done.",
@@ -96,6 +105,26 @@ func (s *session) statusText(report lifecycle.Report, now time.Time) error {
 		line(s.out, "  %s", s.again("vmmigrate jobs"))
 	}
 	return nil
+}
+
+// bootNotes say below the table how a clone is unlocked at boot, and what is
+// wrong with it.
+func (s *session) bootNotes(clone lifecycle.Status) {
+	b := clone.Boot
+	if b == nil {
+		return
+	}
+	how := string(b.Method)
+	if b.With != "" {
+		how += " " + b.With
+	}
+	line(s.out, "\n%s", printable(fmt.Sprintf("%s is unlocked at boot by %s and started by %s.", clone.Name, how, b.Unit)))
+	for _, problem := range b.Problems {
+		line(s.out, "  %s", printable("broken: "+problem))
+	}
+	if len(b.Problems) > 0 {
+		line(s.out, "  %s", printable(s.again("vmmigrate autostart enable "+named(clone.Name)+" --unlock "+command.Quote([]string{b.Again})+"   # mends what it wrote")))
+	}
 }
 
 // statusRow is a disk's part of a row.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/vmmigrate/vmmigrate/boot"
 	"github.com/vmmigrate/vmmigrate/domainxml"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
 	"github.com/vmmigrate/vmmigrate/internal/command"
@@ -55,6 +56,12 @@ func fixedValues(flag string) []string {
 		return []string{"512", "4096"}
 	case "method":
 		return methodNames()
+	case "unlock":
+		var words []string
+		for _, method := range boot.Methods {
+			words = append(words, string(method))
+		}
+		return words
 	case "stop-after":
 		return stepNames()
 	}

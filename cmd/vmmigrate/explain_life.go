@@ -20,7 +20,7 @@ func explainLife(err error) (advice, bool) {
 		}
 		return a, true
 	}
-	for _, explained := range []func(error) (advice, bool){explainVolume, explainRun, explainHeader, explainKeys} {
+	for _, explained := range []func(error) (advice, bool){explainBoot, explainVolume, explainRun, explainHeader, explainKeys} {
 		if a, ok := explained(err); ok {
 			return a, true
 		}

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"os"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/vmmigrate/vmmigrate/boot"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
 	"github.com/vmmigrate/vmmigrate/internal/command"
 	"github.com/vmmigrate/vmmigrate/lifecycle"
@@ -19,6 +21,19 @@ import (
 
 func allFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "all", Usage: "every clone of this host"}
+}
+
+func jobFlag() cli.Flag {
+	return &cli.StringFlag{Name: "job", Usage: "the clone that `JOB` made, whatever it is called by now"}
+}
+
+// envJob is what a guest's unit is told its job by.
+const envJob = "VMMIGRATE_JOB"
+
+// atBoot says whether a guest's unit runs this command line.
+func atBoot(c *cli.Context) bool {
+	job := c.String("job")
+	return job != "" && job == os.Getenv(envJob)
 }
 
 // manager opens the way to this machine's LVM, LUKS and libvirt for what is
@@ -49,21 +64,30 @@ func (s *session) managerOn(ctx context.Context, c *cli.Context, keys lifecycle.
 	if err != nil {
 		return nil, nil, before(err)
 	}
+	cryptsetup := lifecycle.NewCryptsetup(runner)
 	return &lifecycle.Manager{
-		Volumes: lvm.New(runner), Encryption: lifecycle.NewCryptsetup(runner), Hypervisor: conn, Devices: lifecycle.Host{},
+		Volumes: lvm.New(runner), Encryption: cryptsetup, Hypervisor: conn, Devices: lifecycle.Host{},
+		Boot: &boot.Host{Run: runner}, Enroller: cryptsetup, AtBoot: atBoot(c),
 		Keys: keys, StateDir: s.stateDir, Now: time.Now, Wait: lifecycle.Sleep,
 	}, conn, nil
 }
 
 // cloneKeys is a keyring for clones. Its keys go by the name that the VM had
 // when it was moved, as they did then.
-type cloneKeys struct{ *keyring }
+type cloneKeys struct {
+	*keyring
+	// boot is whether systemd was to unlock the disks, so that nobody is to
+	// be asked.
+	boot bool
+}
 
 var _ lifecycle.Keyring = cloneKeys{}
 
 // Key implements lifecycle.Keyring.
 func (k cloneKeys) Key(ctx context.Context, clone *lifecycle.Clone) (luks.Key, error) {
 	switch {
+	case k.boot:
+		return luks.Key{}, &lifecycle.NotUnlockedError{Clone: clone.Name}
 	case k.fixed.Len() > 0:
 		return duplicate(k.fixed)
 	case len(k.argv) > 0:
@@ -79,7 +103,7 @@ func (k cloneKeys) Key(ctx context.Context, clone *lifecycle.Clone) (luks.Key, e
 
 // Again implements lifecycle.Keyring: a person may have mistyped.
 func (k cloneKeys) Again(clone *lifecycle.Clone) bool {
-	if k.fixed.Len() > 0 || len(k.argv) > 0 || credential(clone.Origin.Name) != "" {
+	if k.boot || k.fixed.Len() > 0 || len(k.argv) > 0 || credential(clone.Origin.Name) != "" {
 		return false
 	}
 	_, ok := k.session.terminalIn()
@@ -88,6 +112,13 @@ func (k cloneKeys) Again(clone *lifecycle.Clone) bool {
 
 // cloneNames are the clones that a command line means.
 func (s *session) cloneNames(ctx context.Context, c *cli.Context, m *lifecycle.Manager) ([]string, error) {
+	if c.IsSet("job") {
+		clone, err := m.FindJob(ctx, c.String("job"))
+		if err != nil {
+			return nil, before(err)
+		}
+		return []string{clone.Name}, nil
+	}
 	if !c.Bool("all") {
 		return c.Args().Slice(), nil
 	}
@@ -108,6 +139,12 @@ func checkCloneNames(c *cli.Context, needed bool) error {
 	bad := func(reason string) error { return &usageError{reason: pathOf(c) + " " + reason, command: pathOf(c)} }
 	names := c.Args().Slice()
 	switch {
+	case c.IsSet("job") && (c.Bool("all") || len(names) > 0):
+		return bad("takes either --job or names or --all")
+	case c.IsSet("job") && c.String("job") == "":
+		return bad("was given an empty --job")
+	case c.IsSet("job"):
+		return nil
 	case c.Bool("all") && len(names) > 0:
 		return bad("takes either names or --all")
 	case needed && !c.Bool("all") && len(names) == 0:

@@ -26,7 +26,7 @@ type headerCheckDocument struct {
 }
 
 // lifeEvent is one line of what `vmmigrate start`, `stop`, `unlock`, `lock`,
-// `header restore` and the `key` commands print with --output json.
+// `header restore`, the `key` and the `autostart` commands print with --output json.
 type lifeEvent struct {
 	// Event says what happened; failed is how it ended for a clone that it
 	// failed for.

@@ -76,6 +76,10 @@ func lifeLine(e lifecycle.Event) string {
 		return fmt.Sprintf("%s: key added: %s", who, e.Message)
 	case lifecycle.KeyRemoved:
 		return fmt.Sprintf("%s: key taken away: %s", who, e.Message)
+	case lifecycle.BootEnabled:
+		return fmt.Sprintf("%s: is started at boot, %s", who, e.Message)
+	case lifecycle.BootDisabled:
+		return fmt.Sprintf("%s: autostart is off: %s", who, e.Message)
 	case lifecycle.KeyFits:
 		return fmt.Sprintf("%s: the key fits: %s", who, e.Message)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vmmigrate/vmmigrate/boot"
 	"github.com/vmmigrate/vmmigrate/lifecycle"
 	"github.com/vmmigrate/vmmigrate/luks"
 )
@@ -32,8 +33,12 @@ func hosts() lifecycle.Report {
 	return lifecycle.Report{
 		Clones: []lifecycle.Status{
 			{Name: "imap-luks", UUID: "3f9c2d10-0f3e-4a55-9a7e-2b8c51f0aa02", State: "running", Access: lifecycle.AccessRunning, Autostart: true, Original: lifecycle.Original{Name: "imap", State: lifecycle.OriginalThere, Disks: []string{}}, Disks: []lifecycle.DiskStatus{good, bad}},
-			{Name: "web-luks", State: "shut off", Access: lifecycle.AccessUnlocked, Original: lifecycle.Original{Name: "web", State: lifecycle.OriginalGone, Disks: []string{}}, Disks: []lifecycle.DiskStatus{moved}},
+			{Name: "web-luks", State: "shut off", Access: lifecycle.AccessUnlocked, Original: lifecycle.Original{Name: "web", State: lifecycle.OriginalGone, Disks: []string{}}, Disks: []lifecycle.DiskStatus{moved}, Boot: &lifecycle.BootStatus{
+				Method: boot.KeyFile, With: "/etc/keys/web", Unit: "vmmigrate-guest@web.service", Active: "failed", Again: "key-file:/etc/keys/web",
+				Problems: []string{"its unit is disabled", "/etc/crypttab has lost its line for cr_web_vda"},
+			}},
 		},
+		LostBoots: []lifecycle.LostBoot{{Clone: "mail-luks", Job: testJob, Unit: "vmmigrate-guest@mail.service"}}, BootProblem: "/etc/crypttab: permission denied",
 		Orphans: []lifecycle.Orphan{{VG: "vg0", LV: "old-vda-luks", Job: testJob, Size: 1 << 30}},
 	}
 }
@@ -67,7 +72,7 @@ func TestTheDocumentsOfTheLifeAfterTheMoveFitTheirSchemas(t *testing.T) {
 	report := hosts()
 	s.explainDisks(&report)
 	fit("status.schema.json", report)
-	fit("status.schema.json", lifecycle.Report{Clones: []lifecycle.Status{}, Orphans: []lifecycle.Orphan{}})
+	fit("status.schema.json", lifecycle.Report{Clones: []lifecycle.Status{}, Orphans: []lifecycle.Orphan{}, LostBoots: []lifecycle.LostBoot{}})
 	trim := lifecycle.Trim{VM: "imap-luks", Disks: []lifecycle.DiskTrim{
 		{Target: "vda", Layers: []lifecycle.TrimLayer{{Layer: lifecycle.LayerGuest, Name: "vda", Passes: true, Why: "x"}}},
 		{Target: "vdb", Layers: []lifecycle.TrimLayer{}, StopsAt: lifecycle.LayerCrypt, Err: errors.New("x")},
@@ -91,16 +96,18 @@ func TestEveryEventOfTheLifeAfterTheMoveIsALineOfItsSchemaAndASentence(t *testin
 	names := []lifecycle.EventName{
 		lifecycle.Unlocked, lifecycle.Locked, lifecycle.Started, lifecycle.Stopped, lifecycle.Stopping, lifecycle.Unchanged, lifecycle.Warning,
 		lifecycle.HeaderSaved, lifecycle.HeaderRestored, lifecycle.KeyAdded, lifecycle.KeyRemoved, lifecycle.KeyFits,
+		lifecycle.Configured, lifecycle.BootEnabled, lifecycle.BootDisabled,
 	}
 	for _, name := range names {
 		e := lifecycle.Event{Event: name, Time: testTime(), VM: "imap\x1b[31m", Disk: "vda", Message: "words", Elapsed: 1234 * time.Millisecond}
 		r.report(e)
 		aloud.report(e)
 	}
-	for _, c := range lifeCases() {
+	failures := append(lifeCases(), bootCases()...)
+	for _, c := range failures {
 		r.failedOnly("imap-luks", c.err)
 	}
-	if n := judge(t, "life-events.schema.json", out.Bytes()); n != len(names)+len(lifeCases()) {
+	if n := judge(t, "life-events.schema.json", out.Bytes()); n != len(names)+len(failures) {
 		t.Errorf("%d lines", n)
 	}
 	if lines := strings.Count(text.String(), "\n"); lines != len(names) || strings.Contains(text.String(), "\x1b") || strings.Contains(text.String(), string(lifecycle.KeyAdded)) {

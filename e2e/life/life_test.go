@@ -132,6 +132,11 @@ func TestWhatWasDoneBehindOurBackIsNamed(t *testing.T) {
 		h.does(t, 0, []string{"status"}, "exported", "vgimport vg0")
 		h.sh(t, `vgimport -q vg0; vgchange -q -ay vg0`)
 	})
+	t.Run("a host that systemd has not booted starts nothing at boot", func(t *testing.T) {
+		h.does(t, 3, []string{"autostart", "enable", "imap-luks", "--unlock", "prompt"}, "was not booted with systemd", "vmmigrate start")
+		h.does(t, 0, []string{"autostart", "disable", "imap-luks"}, "is not started at boot by vmmigrate")
+		h.sh(t, `! grep -q vmmigrate /etc/crypttab`)
+	})
 	t.Run("a passphrase command is told the name that the VM had", func(t *testing.T) {
 		h.does(t, 0, []string{"unlock", "imap-luks", "--passphrase-command", `sh -c 'cat "/root/$VMMIGRATE_VM.key"'`})
 		h.does(t, 0, []string{"lock", "imap-luks"})

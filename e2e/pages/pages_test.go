@@ -77,6 +77,7 @@ func play(t *testing.T, file string, acts []pages.Act) {
 		if act.Script == "reboot" {
 			options.Dir = t.TempDir()
 		}
+		options.Systemd = options.Systemd || strings.HasPrefix(act.Script, "systemctl")
 	}
 	stage, err := arrive(t.Context(), options, scenario.Set)
 	if err != nil {
