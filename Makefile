@@ -8,12 +8,12 @@ CACHE   := $(CURDIR)/.cache
 LINT    := $(CACHE)/bin/golangci-lint
 PREFIX  ?= /usr/local
 
-.PHONY: build test unit corpus e2e crash lint demo bench shell-testhost setup install clean
+.PHONY: build test unit corpus e2e crash crash-share lint demo bench shell-testhost setup install clean
 
 build:
 	$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/vmmigrate ./cmd/vmmigrate
 
-test: setup unit corpus e2e
+test: setup unit corpus e2e crash-share
 
 unit:
 	go test ./...
@@ -29,10 +29,16 @@ corpus: setup
 e2e: setup
 	go test -tags e2e -count=1 -timeout 60m $(filter-out %/crash %/inside,$(shell go list -tags e2e ./e2e/...))
 
-# The plug pulled at every instant of a job, and every disk that fails. It takes
-# longer than all the rest, so it is a tier of its own.
+# The plug pulled at every instant of a job, every disk that fails, every daemon
+# that hangs. All of it takes longer than all the rest, so it is a tier of its own.
 crash: setup
-	go test -tags e2e -count=1 -timeout 90m -v ./e2e/crash
+	go test -tags e2e -count=1 -timeout 180m -v ./e2e/crash
+
+# A quarter of it, another one each time, and one of each kind. The seed is in the
+# summary: `go test -tags e2e -count=1 ./e2e/crash -crash.share=4 -crash.seed=N`.
+crash-share: setup
+	go test -tags e2e -count=1 -timeout 90m ./e2e/crash -crash.share=4 -crash.summary=$(CACHE)/crash-summary
+	cat $(CACHE)/crash-summary
 
 lint: $(LINT)
 	go vet ./...

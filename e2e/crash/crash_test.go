@@ -5,17 +5,16 @@ package crash
 import (
 	"errors"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"testing"
 	"time"
 )
 
 // TestNothingIsLost puts all faults that a running host survives to jobs, on
-// two hosts at a time.
+// several hosts at a time.
 func TestNothingIsLost(t *testing.T) {
-	places := make([]place, hosts)
-	errs := make([]error, hosts)
+	places := make([]place, *hostsFlag)
+	errs := make([]error, *hostsFlag)
 	var group sync.WaitGroup
 	for i := range places {
 		group.Go(func() { places[i], errs[i] = newPlace(t) })
@@ -25,11 +24,13 @@ func TestNothingIsLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Run("killed at every instant", func(t *testing.T) { killAtEveryInstant(t, places) })
-	if *faultFlag == "" {
-		t.Run("while", func(t *testing.T) {
-			tryAll(t, places, slices.Concat(diskFaults(), meddling(), signals()))
-		})
+	if *faultFlag != "" {
+		return
 	}
+	t.Run("disks", func(t *testing.T) { tryAll(t, places, "disks that fail, lie or are full", diskFaults()) })
+	t.Run("daemons", func(t *testing.T) { tryAll(t, places, "daemons that hang or die", daemons()) })
+	t.Run("people", func(t *testing.T) { tryAll(t, places, "people who meddle", people()) })
+	t.Run("signals", func(t *testing.T) { tryAll(t, places, "signals", signals()) })
 }
 
 // scenario is one fault that is put to a job on a place where nothing has
@@ -40,8 +41,22 @@ type scenario struct {
 	claim func(p place, random *rand.Rand)
 }
 
+// variants are scenarios that differ in where or how a fault strikes and not in
+// what it is. A share of the suite tries one of them, which the seed decides.
+type variants []scenario
+
 // tryAll tries scenarios, one at a time on each place.
-func tryAll(t *testing.T, places []place, all []scenario) {
+func tryAll(t *testing.T, places []place, part string, all []variants) {
+	var chosen []scenario
+	known := 0
+	for _, these := range all {
+		known += len(these)
+		if *shareFlag > 1 {
+			these = these[int(shared.seed)%len(these):][:1]
+		}
+		chosen = append(chosen, these...)
+	}
+	tally := shared.tally.begin(part, known)
 	free := make(chan place, len(places))
 	for _, p := range places {
 		if _, err := p.Shell(t.Context(), `[ -e /tmp/worlds ] || inside rehearse`); err != nil {
@@ -49,21 +64,25 @@ func tryAll(t *testing.T, places []place, all []scenario) {
 		}
 		free <- p
 	}
-	for _, s := range all {
+	for _, s := range chosen {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			p := <-free
+			began := time.Now()
+			r := result{Name: s.name}
 			defer func() {
 				if t.Failed() {
+					r.Error = "it failed"
 					if _, err := p.Run(t.Context(), "inside", "reset"); err != nil {
 						t.Errorf("what comes after may fail for it: %v", err)
 					}
 				}
+				r.Seconds = time.Since(began).Seconds()
+				tally.add(1, r)
+				t.Logf("%.1f s", r.Seconds)
 				free <- p
 			}()
-			began := time.Now()
-			s.claim(place{p.Host, t, usual}, shared.random(s.name))
-			t.Logf("%.1f s", time.Since(began).Seconds())
+			s.claim(place{p.Host, t, usual, &r.Bytes}, shared.random(s.name))
 		})
 	}
 }

@@ -9,12 +9,15 @@
 //	kill_test.go       kill -9 before and during everything that vmmigrate does
 //	powercut_test.go   the host itself ends at a random instant
 //	disk_test.go       disks that fail, lie, fill up or can't be written
-//	meddling_test.go   libvirtd stops; people start VMs and remove volumes
+//	daemon_test.go     libvirtd hangs or dies
+//	people_test.go     people start VMs, remove volumes and write to sources
 //	signal_test.go     an impatient operator
 //
 // Command inside does the work on the test host, so that an instant is hit
 // exactly and a check costs no round trip. The seed is printed, and
 // -crash.seed takes it again; -crash.fault tries one fault of the tables alone.
-// At the end stands how many faults were tried and survived, how many bytes
-// were compared, the slowest fault and the time.
+// -crash.share=4 tries a quarter of the tables, the seed decides which, and one of
+// each kind of all else. At the end stands, for each kind, how many faults of
+// how many were tried and how many survived, how many bytes were compared, the
+// slowest fault and the time.
 package crash

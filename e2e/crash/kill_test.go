@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -30,12 +31,16 @@ type entry struct {
 type tables struct {
 	Forward  []entry `json:"forward"`
 	Backward []entry `json:"backward"`
+	// Recovery are those of a job with a recovery key that others have not.
+	Recovery []entry `json:"recovery"`
 }
 
 // orders tell a host what to do to a job.
 type orders struct {
-	Ending string   `json:"ending"`
-	Faults []string `json:"faults"`
+	Ending   string   `json:"ending"`
+	Recovery bool     `json:"recovery"`
+	Short    bool     `json:"short"`
+	Faults   []string `json:"faults"`
 }
 
 // tormentor is `inside torment` at work on a host.
@@ -107,25 +112,18 @@ func killAtEveryInstant(t *testing.T, places []place) {
 	show(t, table)
 	everyStepHasFaults(t, table)
 
-	work := chooseOrders(table)
-	missed := carryOut(t, crew, work)
+	work, known := chooseOrders(table)
+	part := shared.tally.begin("kill -9, then resume or rollback", known)
+	missed := carryOut(t, crew, part, work)
 	// What a job with several kills did not come by is tried alone.
-	var alone []orders
-	for _, name := range missed {
-		ending := "resume"
-		if !slices.ContainsFunc(table.Forward, func(e entry) bool { return e.Fault == name }) {
-			ending = "back"
-		}
-		alone = append(alone, orders{ending, []string{name}})
-	}
-	for _, name := range carryOut(t, crew, alone) {
-		t.Errorf("never came to pass: %s", name)
+	for _, o := range carryOut(t, crew, part, missed) {
+		t.Errorf("never came to pass: %s", o.Faults)
 	}
 }
 
 // show prints the table of faults.
 func show(t *testing.T, table tables) {
-	for _, e := range slices.Concat(table.Forward, table.Backward) {
+	for _, e := range slices.Concat(table.Forward, table.Recovery, table.Backward) {
 		mark := " "
 		if e.Changes {
 			mark = "*"
@@ -134,9 +132,19 @@ func show(t *testing.T, table tables) {
 	}
 }
 
+// everyStepHasFaults holds the table against steps.go: a step that is new has to
+// be in it. All that can be switched on is, so that no step hides behind an
+// option.
 func everyStepHasFaults(t *testing.T, table tables) {
-	for _, step := range migrate.StepNames() {
-		if !slices.ContainsFunc(table.Forward, func(e entry) bool { return e.Step == string(step) && e.Changes }) {
+	var options migrate.Options
+	fields := reflect.ValueOf(&options).Elem()
+	for i := range fields.NumField() {
+		if field := fields.Field(i); field.Kind() == reflect.Bool {
+			field.SetBool(true)
+		}
+	}
+	for _, step := range migrate.StepNamesOf(options) {
+		if !slices.ContainsFunc(slices.Concat(table.Forward, table.Recovery), func(e entry) bool { return e.Step == string(step) && e.Changes }) {
 			t.Errorf("no fault is tried at the step %s: does the job of the crash tests come by it?", step)
 		}
 	}
@@ -146,51 +154,104 @@ func everyStepHasFaults(t *testing.T, table tables) {
 // resumed job does something before it is killed again.
 const stride = 12
 
-// chooseOrders makes the work of a table. To be resumed, a job is killed at
-// several faults in turn: all of the table's are tried. To be rolled back it is
-// killed once, before each record and around each program; what lies between
-// leaves no other world. A rollback is itself killed at all of its faults.
-func chooseOrders(table tables) []orders {
-	var work []orders
+// chooseOrders makes the work of the tables, and says how many faults they
+// hold. To be resumed, a job is killed at several faults in turn: all of the
+// table's are tried. To be rolled back it is killed once, before each record
+// and around each program that changes something; what lies between leaves no
+// other world. A rollback is itself killed at all of its faults.
+func chooseOrders(table tables) (work []orders, known int) {
 	if *faultFlag != "" {
-		for _, e := range table.Forward {
-			if strings.Contains(e.Fault, *faultFlag) {
-				work = append(work, orders{"resume", []string{e.Fault}}, orders{"rollback", []string{e.Fault}})
-			}
-		}
-		for _, e := range table.Backward {
-			if strings.Contains(e.Fault, *faultFlag) {
-				work = append(work, orders{"back", []string{e.Fault}})
-			}
-		}
-		return work
+		return chooseByName(table)
 	}
-	for _, chain := range chains(table.Forward, stride) {
-		work = append(work, orders{"resume", chain})
-	}
-	for _, chain := range chains(table.Backward, 2) {
-		work = append(work, orders{"back", chain})
-	}
-	for _, e := range table.Forward {
-		program := strings.HasPrefix(e.What, "run ") || strings.HasPrefix(e.What, "ask ")
-		if e.Changes && (program || strings.HasPrefix(e.What, "write journal")) {
-			work = append(work, orders{"rollback", []string{e.Fault}})
+	share := int(max(*shareFlag, 1))
+	add := func(ending string, recovery bool, faults []entry, perJob int) {
+		known += len(faults)
+		for _, chain := range chains(inShare(faults), perJob) {
+			work = append(work, orders{Ending: ending, Recovery: recovery, Faults: chain})
 		}
 	}
-	return work
+	add("resume", false, table.Forward, max(1, stride/share))
+	add("resume", true, table.Recovery, 1)
+	// Once the job's folder is renamed there is no job to be rolled back again:
+	// what comes after is one kill a job, and all the same how long that was.
+	gone := 1 + slices.IndexFunc(table.Backward, func(e entry) bool { return strings.HasPrefix(e.What, "rename ") })
+	add("back", false, table.Backward[:gone], max(1, 2/share))
+	known += len(table.Backward) - gone
+	for _, e := range inShare(table.Backward[gone:]) {
+		work = append(work, orders{Ending: "back", Short: true, Faults: []string{e.Fault}})
+	}
+	for _, forward := range []struct {
+		table    []entry
+		recovery bool
+	}{{table.Forward, false}, {table.Recovery, true}} {
+		lasting := ownWorlds(forward.table)
+		add("rollback", forward.recovery, lasting, len(lasting))
+	}
+	return work, known
 }
 
-func chains(table []entry, stride int) [][]string {
-	all := make([][]string, min(stride, len(table)))
+// chooseByName makes the work of the faults that the flag names.
+func chooseByName(table tables) (work []orders, known int) {
+	for _, e := range slices.Concat(table.Forward, table.Recovery) {
+		recovery := slices.ContainsFunc(table.Recovery, func(r entry) bool { return r.Fault == e.Fault })
+		if strings.Contains(e.Fault, *faultFlag) {
+			only := []string{e.Fault}
+			work = append(work, orders{Ending: "resume", Recovery: recovery, Faults: only}, orders{Ending: "rollback", Recovery: recovery, Faults: only})
+		}
+	}
+	for _, e := range table.Backward {
+		if strings.Contains(e.Fault, *faultFlag) {
+			work = append(work, orders{Ending: "back", Faults: []string{e.Fault}})
+		}
+	}
+	return work, len(work)
+}
+
+// ownWorlds are the faults that leave a world of their own for a rollback.
+func ownWorlds(table []entry) (own []entry) {
+	for _, e := range table {
+		program := strings.HasPrefix(e.What, "run ") || strings.HasPrefix(e.What, "ask ")
+		if e.Changes && (program || strings.HasPrefix(e.What, "write journal")) {
+			own = append(own, e)
+		}
+	}
+	return own
+}
+
+// inShare are the faults of a table that this run tries: its share, and one of
+// each step, disk and thing done that would have none.
+func inShare(table []entry) (in []entry) {
+	kind := func(e entry) string {
+		what, _, _ := strings.Cut(e.What, " ")
+		return e.Step + " " + what
+	}
+	covered := map[string]bool{}
 	for i, e := range table {
-		all[i%stride] = append(all[i%stride], e.Fault)
+		if shared.chosen(i) {
+			covered[kind(e)] = true
+		}
+	}
+	for i, e := range table {
+		if shared.chosen(i) || !covered[kind(e)] {
+			covered[kind(e)] = true
+			in = append(in, e)
+		}
+	}
+	return in
+}
+
+// chains deals the faults of a table to so many jobs.
+func chains(table []entry, jobs int) [][]string {
+	all := make([][]string, min(jobs, len(table)))
+	for i, e := range table {
+		all[i%len(all)] = append(all[i%len(all)], e.Fault)
 	}
 	return all
 }
 
 // carryOut has the crew work through the orders, and returns the faults that
-// did not come to pass.
-func carryOut(t *testing.T, crew []*tormentor, work []orders) (missed []string) {
+// did not come to pass, each as an order of its own.
+func carryOut(t *testing.T, crew []*tormentor, part *part, work []orders) (missed []orders) {
 	queue := make(chan orders, len(work))
 	for _, o := range work {
 		queue <- o
@@ -208,9 +269,11 @@ func carryOut(t *testing.T, crew []*tormentor, work []orders) (missed []string) 
 					mu.Unlock()
 					return
 				}
-				missed = append(missed, r.Missed...)
+				for _, name := range r.Missed {
+					missed = append(missed, orders{Ending: o.Ending, Recovery: o.Recovery, Faults: []string{name}})
+				}
 				mu.Unlock()
-				shared.tally.add(len(r.Steps), r)
+				part.add(len(r.Steps), r)
 				if r.Error != "" {
 					t.Errorf("%s\n%s", r.Name, r.Error)
 				}

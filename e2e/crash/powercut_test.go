@@ -17,9 +17,11 @@ import (
 	"github.com/vmmigrate/vmmigrate/e2e/testhost"
 )
 
-// cuts is how many jobs a host's power is cut under. Every third one loses its
-// power again while it is resumed or rolled back.
-const cuts = 8
+// cuts is how many jobs the power is cut under. Half of them lose it again while
+// they are resumed or rolled back.
+const cuts = 16
+
+func again(job int) bool { return job%4 >= 2 }
 
 // keptWorlds is on a disk that outlives the power.
 const keptWorlds = "/var/lib/libvirt/worlds"
@@ -30,11 +32,23 @@ func TestPowerCuts(t *testing.T) {
 	if *faultFlag != "" {
 		return // those are all of a running host
 	}
+	known, jobs := 0, make(chan int, cuts)
+	for n := range cuts {
+		known++
+		if again(n) {
+			known++
+		}
+		if n < max(4, cuts/int(max(*shareFlag, 1))) {
+			jobs <- n
+		}
+	}
+	close(jobs)
+	part := shared.tally.begin("power cuts, then resume or rollback", known)
 	var group sync.WaitGroup
-	for i := range hosts {
+	for i := range *hostsFlag {
 		group.Go(func() {
-			g := &grid{t: t, random: shared.random(fmt.Sprint("power cut ", i))}
-			if err := g.run(t.Context()); err != nil {
+			g := &grid{t: t, part: part}
+			if err := g.run(t.Context(), jobs); err != nil {
 				t.Errorf("host %d: %v", i, err)
 			}
 		})
@@ -45,7 +59,8 @@ func TestPowerCuts(t *testing.T) {
 // grid feeds one host, and cuts it off.
 type grid struct {
 	t       *testing.T
-	random  *rand.Rand
+	part    *part
+	random  *rand.Rand // of the job at hand
 	options testhost.Options
 	host    *testhost.Host
 	// takes is how long a job takes when nothing happens to it.
@@ -55,7 +70,7 @@ type grid struct {
 	story strings.Builder
 }
 
-func (g *grid) run(ctx context.Context) error {
+func (g *grid) run(ctx context.Context, jobs <-chan int) error {
 	dir := g.t.TempDir()
 	g.options = testhost.Options{
 		Disks:   []testhost.Disk{{Path: filepath.Join(dir, "pv"), Size: 256 << 20, Noise: true}},
@@ -65,18 +80,17 @@ func (g *grid) run(ctx context.Context) error {
 	if g.host, err = boot(g.t, g.options); err != nil {
 		return err
 	}
-	if _, err := g.host.Shell(ctx, `inside setup -seed "$1"; inside rehearse -worlds "$2"; sync`, fmt.Sprint(shared.seed), keptWorlds); err != nil {
+	out, err := g.host.Shell(ctx, `inside setup -seed "$1"; inside rehearse -worlds "$2"; sync; cat "$2"`, fmt.Sprint(shared.seed), keptWorlds)
+	if err != nil {
 		return err
 	}
-	began := time.Now()
-	if _, err := g.host.Run(ctx, job...); err != nil {
+	var rehearsed struct{ Seconds float64 }
+	if err := json.Unmarshal([]byte(out), &rehearsed); err != nil {
 		return err
 	}
-	g.takes = time.Since(began)
-	if _, err := g.host.Run(ctx, "vmmigrate", "rollback", "imap", "--yes", "--force"); err != nil {
-		return err
-	}
-	for n := range cuts {
+	g.takes = time.Duration(rehearsed.Seconds * float64(time.Second))
+	for n := range jobs {
+		g.random = shared.random(fmt.Sprint("power cut ", n))
 		if err := g.cutJob(ctx, n); err != nil {
 			return fmt.Errorf("cut %d: %w", n+1, err)
 		}
@@ -101,7 +115,7 @@ func (g *grid) cutJob(ctx context.Context, n int) error {
 	}
 	name := fmt.Sprintf("power cut after %.2f s of a job, then %s", after.Seconds(), how)
 	faults := 1
-	if g.random.IntN(3) == 0 {
+	if again(n) {
 		argv := append([]string{"vmmigrate"}, resume()...)
 		if how == "rollback" {
 			argv = []string{"vmmigrate", "rollback", "imap", "--yes", "--force"}
@@ -121,7 +135,7 @@ func (g *grid) cutJob(ctx context.Context, n int) error {
 		r.Error = err.Error()
 	}
 	r.Name, r.Seconds = name, time.Since(began).Seconds()
-	shared.tally.add(faults, r)
+	g.part.add(faults, r)
 	g.t.Logf("%.1f s: %s", r.Seconds, name)
 	if r.Error != "" {
 		g.t.Errorf("%s\n%s\n%s", name, r.Error, &g.story)

@@ -12,12 +12,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
-
-	"github.com/dustin/go-humanize"
 
 	"github.com/vmmigrate/vmmigrate/e2e/testhost"
 )
@@ -25,10 +23,10 @@ import (
 var (
 	seedFlag  = flag.Uint64("crash.seed", 0, "decides all that is left to chance (0: by the clock)")
 	faultFlag = flag.String("crash.fault", "", "try the faults whose name holds this text, and no other, one by one")
+	shareFlag = flag.Uint64("crash.share", 1, "try one of so many faults, which one the seed decides, and at least one of each kind")
+	hostsFlag = flag.Int("crash.hosts", max(2, min(runtime.NumCPU(), 8)), "run so many test hosts at a time")
+	toFlag    = flag.String("crash.summary", "", "write the summary to this file too")
 )
-
-// hosts is how many test hosts run at a time: one a core of a small machine.
-const hosts = 2
 
 // programs are the binaries that the hosts get.
 type programs struct{ dir string }
@@ -63,6 +61,9 @@ func (s *suite) random(name string) *rand.Rand {
 	return rand.New(rand.NewPCG(s.seed, n))
 }
 
+// chosen says whether number n of a list of faults is in this run's share.
+func (s *suite) chosen(n int) bool { return uint64(n)%max(*shareFlag, 1) == s.seed%max(*shareFlag, 1) }
+
 var shared suite
 
 func TestMain(m *testing.M) {
@@ -88,56 +89,15 @@ func runSuite(m *testing.M) int {
 	}
 	began := time.Now()
 	code := m.Run()
-	summary := fmt.Sprintf("crash: seed %d; %s\n", shared.seed, shared.tally.String(time.Since(began)))
+	summary := fmt.Sprintf("crash: seed %d\n%s%.0f s in all\n", shared.seed, &shared.tally, time.Since(began).Seconds())
 	fmt.Print(summary)
-	// `go test` keeps to itself what a package prints that passes.
-	if cache, err := testhost.DefaultCacheDir(); err == nil {
-		err = os.WriteFile(filepath.Join(cache, "crash-summary"), []byte(summary), 0o644)
-		if err != nil {
+	if *toFlag != "" {
+		if err := os.WriteFile(*toFlag, []byte(summary), 0o644); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 	}
 	return code
-}
-
-// result is what command inside says of one fault, or of one job with several.
-type result struct {
-	Name    string   `json:"name"`
-	Steps   []string `json:"steps"`
-	Missed  []string `json:"missed"`
-	Bytes   int64    `json:"bytes"`
-	Seconds float64  `json:"seconds"`
-	Error   string   `json:"error"`
-}
-
-// tally is what is printed at the end of the suite.
-type tally struct {
-	mu              sync.Mutex
-	tried, survived int
-	bytes           int64
-	slowest         string
-	slowestSeconds  float64
-}
-
-func (y *tally) add(faults int, r result) {
-	y.mu.Lock()
-	defer y.mu.Unlock()
-	y.tried += faults
-	y.bytes += r.Bytes
-	if r.Error == "" {
-		y.survived += faults
-	}
-	if each := r.Seconds / float64(max(faults, 1)); each > y.slowestSeconds {
-		y.slowest, y.slowestSeconds = r.Name, each
-	}
-}
-
-func (y *tally) String(took time.Duration) string {
-	y.mu.Lock()
-	defer y.mu.Unlock()
-	return fmt.Sprintf("%d faults tried, %d survived; %s compared; slowest %.1f s: %s; %.0f s in all",
-		y.tried, y.survived, humanize.IBytes(uint64(y.bytes)), y.slowestSeconds, y.slowest, took.Seconds())
 }
 
 // place is a host with the world of command inside on it.
@@ -147,6 +107,8 @@ type place struct {
 	// worlds is the file in which command inside finds what the end has to be
 	// like.
 	worlds string
+	// compared counts the bytes that the end was found to have right.
+	compared *int64
 }
 
 // usual is the file for a job that is told nothing beside the usual.
@@ -173,7 +135,7 @@ func newPlace(t *testing.T) (place, error) {
 			dmsetup create pv0 --table "0 $(($(blockdev --getsz /dev/ubda) - 2048)) linear /dev/ubda 2048"
 			dmsetup mknodes; inside setup -device /dev/mapper/pv0 -seed "$1"`, fmt.Sprint(shared.seed))
 	}
-	return place{h, t, usual}, err
+	return place{Host: h, t: t, worlds: usual}, err
 }
 
 // shell runs a script that has to succeed.
@@ -238,8 +200,7 @@ func resume() []string { return []string{"resume", "imap", "--key-file", "/var/l
 func (p place) end(how, ignore string) {
 	p.t.Helper()
 	if p.t.Failed() {
-		shared.tally.add(1, result{Error: "it went wrong before"})
-		return
+		return // what it left is taken away by force
 	}
 	out, err := p.Run(p.t.Context(), "inside", "end", "-worlds", p.worlds, "-how", how, "-ignore", ignore)
 	var r result
@@ -249,8 +210,7 @@ func (p place) end(how, ignore string) {
 	if err != nil {
 		r.Error = err.Error()
 	}
-	r.Name = p.t.Name()
-	shared.tally.add(1, r)
+	*p.compared += r.Bytes
 	if r.Error != "" {
 		p.t.Error(r.Error)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // torment holds what the world has to be like at the end, whatever happens to
@@ -17,8 +18,12 @@ type torment struct {
 	// After is the world as a job leaves it that nothing happened to, without
 	// its ids.
 	After world `json:"after"`
+	// Seconds is how long a job takes.
+	Seconds float64 `json:"seconds"`
 	// More is what run is told beside the usual.
 	More []string `json:"more,omitempty"`
+	// Recovery is true if the job has a recovery key.
+	Recovery bool `json:"recovery,omitempty"`
 	// ignore is what may differ in the end, or nil.
 	ignore *regexp.Regexp
 }
@@ -26,47 +31,80 @@ type torment struct {
 // openJob is a job that ends before its disks are locked.
 func (t *torment) openJob() []string { return t.runArgs("--stop-after", "define") }
 
-// rehearse runs a job through and back, and returns the instants of both.
-func rehearse(more ...string) (t *torment, forward, backward []instant, err error) {
+// rehearse runs a job through and back, and learns what has to hold at the end
+// of any other one and how long it takes. at is asked at each instant.
+func rehearse(more []string, at func(instant)) (t *torment, err error) {
 	t = &torment{More: more}
 	if t.Before, err = look(); err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
-	where := newPosition()
-	through := func(args []string, into *[]instant, code int) error {
-		o, err := call(args, where, func(now instant) action {
-			*into = append(*into, now)
-			return goOn
-		})
-		if err == nil && o.code != code {
-			err = errors.New(o.String())
-		}
-		return err
+	began := time.Now()
+	if err := t.through(newPosition(), t.runArgs(), exitDone, at); err != nil {
+		return nil, err
 	}
-	if err := through(t.runArgs(), &forward, exitDone); err != nil {
-		return nil, nil, nil, err
-	}
+	t.Seconds = time.Since(began).Seconds()
 	done, err := look()
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
 	t.After = done.alike()
-	if _, err := payloads(); err != nil {
-		return nil, nil, nil, err
+	if _, err := t.payloads(); err != nil {
+		return nil, err
 	}
 	if err := t.undone(rollbackArgs("--force")); err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
-	// Back from where most is left to undo: its disks are not locked yet.
-	var again []instant
-	if err := through(t.openJob(), &again, exitResumable); err != nil {
-		return nil, nil, nil, err
-	}
-	if err := through(rollbackArgs(), &backward, exitDone); err != nil {
-		return nil, nil, nil, err
-	}
-	return t, forward, backward, t.asBefore(&result{})
+	return t, t.asBefore(&result{})
 }
+
+// through runs vmmigrate to its end, which has to be as expected.
+func (t *torment) through(where *position, args []string, code int, at func(instant)) error {
+	o, err := call(args, where, func(now instant) action {
+		at(now)
+		return goOn
+	})
+	if err == nil && o.code != code {
+		err = errors.New(o.String())
+	}
+	return err
+}
+
+// rehearseRollback returns the instants of a rollback from where most is left
+// to undo: the clone is defined, and its disks are not locked yet.
+func (t *torment) rehearseRollback() (table []instant, err error) {
+	where := newPosition()
+	if err := t.through(where, t.openJob(), exitResumable, func(instant) {}); err != nil {
+		return nil, err
+	}
+	if err := t.through(where, rollbackArgs(), exitDone, func(now instant) { table = append(table, now) }); err != nil {
+		return nil, err
+	}
+	return table, t.asBefore(&result{})
+}
+
+// withRecovery is the same for jobs that have a recovery key, and the instants
+// at which they do something that others don't.
+func (t *torment) withRecovery() (also *torment, table []instant, err error) {
+	also = &torment{Before: t.Before, After: t.After, Recovery: true}
+	if err := also.clearTheWay(); err != nil {
+		return nil, nil, err
+	}
+	err = t.through(newPosition(), also.runArgs("--stop-after", "header-backup"), exitResumable, func(now instant) {
+		if now.Step == recoveryStep || strings.HasSuffix(now.What, "intent "+recoveryStep) {
+			table = append(table, now)
+		}
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := t.undone(rollbackArgs()); err != nil {
+		return nil, nil, err
+	}
+	return also, table, t.asBefore(&result{})
+}
+
+// recoveryStep is the step that only a job with a recovery key has.
+const recoveryStep = "recovery-key"
 
 // resumed resumes a job to its end, checks that it is the end of any other
 // job, and that a rollback takes all of it away.
@@ -88,7 +126,7 @@ func (t *torment) resumed(r *result) error {
 	if err := now.alike().differs(t.After, ignore); err != nil {
 		return fmt.Errorf("what the job left: %w", err)
 	}
-	bytes, err := payloads()
+	bytes, err := t.payloads()
 	if err != nil {
 		return err
 	}
@@ -103,9 +141,12 @@ func (t *torment) resumed(r *result) error {
 // that was left alone was still at work. late is true if it was done already.
 func (t *torment) toEnd() (late bool, err error) {
 	for range 2 {
-		args := resumeArgs()
+		args := t.resumeArgs()
 		if !jobBegun() {
 			args = t.runArgs()
+		}
+		if err := t.clearTheWay(); err != nil {
+			return false, err
 		}
 		o, err := plainly(args)
 		if err != nil {
@@ -201,7 +242,7 @@ func (o outcome) finished() bool {
 // locked says whether a call was refused since a program that vmmigrate had
 // started before it was killed is still at work.
 func (o outcome) locked() bool {
-	return !o.killed && o.code == exitRefused && strings.Contains(o.output, "in use by")
+	return !o.killed && o.code == exitRefused && strings.Contains(o.output, "left at work")
 }
 
 // jobDefined says whether the job came as far as having its clone defined.

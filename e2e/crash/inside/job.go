@@ -33,10 +33,36 @@ func (t *torment) runArgs(more ...string) []string {
 		"run", "--vm", vm, "--key-file", keyFile, "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000",
 		"--workers", "1", "--block-size", "1M", "--close",
 	}
-	return slices.Concat(args, t.More, more)
+	return slices.Concat(args, t.More, t.recoveryArgs(), more)
 }
 
-func resumeArgs() []string { return []string{"resume", vm, "--key-file", keyFile} }
+func (t *torment) resumeArgs() []string {
+	return append([]string{"resume", vm, "--key-file", keyFile}, t.recoveryArgs()...)
+}
+
+// recoveryFile is where a job with a recovery key writes that.
+const recoveryFile = "/root/imap.recovery-key"
+
+func (t *torment) recoveryArgs() []string {
+	if !t.Recovery {
+		return nil
+	}
+	return []string{"--recovery-key-file", recoveryFile}
+}
+
+// clearTheWay does what a person has to before a command that writes a recovery
+// key: no such file is ever overwritten, and one that a job did not get to record
+// opens nothing.
+func (t *torment) clearTheWay() error {
+	if !t.Recovery || journalSays(`"kind":"done","step":"recovery-key"`) {
+		return nil
+	}
+	err := os.Remove(recoveryFile)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
 
 func rollbackArgs(more ...string) []string {
 	return append([]string{"rollback", vm, "--yes"}, more...)
@@ -106,12 +132,17 @@ func journalSays(text string) bool {
 
 // payloads compares what the clone's disks hold with the sources and returns
 // how many bytes it compared. It unlocks them anew from what is on disk, so a
-// header that lost its key would show.
-func payloads() (int64, error) {
+// header that lost its key would show, and so would a recovery key that does not
+// fit.
+func (t *torment) payloads() (int64, error) {
+	key := keyFile
+	if t.Recovery {
+		key = recoveryFile
+	}
 	var bytes int64
 	for _, d := range disks {
 		name := "check_" + d.target
-		open := exec.Command("cryptsetup", "open", "--readonly", "--key-file", keyFile, "/dev/"+group+"/"+d.volume, name)
+		open := exec.Command("cryptsetup", "open", "--readonly", "--key-file", key, "/dev/"+group+"/"+d.volume, name)
 		if out, err := open.CombinedOutput(); err != nil {
 			return 0, fmt.Errorf("unlock %s: %w: %s", d.volume, err, out)
 		}

@@ -93,26 +93,32 @@ func (t *torment) thenResume(r *result, faults []fault) error {
 	where := newPosition()
 	args := t.runArgs()
 	var story []string
+	waited := false // since the last kill
 	for len(faults) > 0 {
+		if err := t.clearTheWay(); err != nil {
+			return err
+		}
 		o, hit, err := killed(args, where, faults)
 		if err != nil {
 			return err
 		}
-		if o.locked() && len(running()) > 0 {
+		if o.locked() && !waited {
 			// A program that the last kill left alone is still at work.
 			if err := quiet(); err != nil {
 				return err
 			}
 			story = append(story, "refused while a program was at work")
+			waited = true
 			continue
 		}
+		waited = false
 		rest := r.took(faults, hit)
 		if o.killed {
 			story = append(story, "killed "+faults[hit].String())
 		} else if !o.finished() {
 			return errors.New(strings.Join(append(story, o.String()), "\n"))
 		}
-		faults, args = rest, resumeArgs()
+		faults, args = rest, t.resumeArgs()
 		if !jobBegun() {
 			args = t.runArgs()
 		}
@@ -125,6 +131,9 @@ func (t *torment) thenResume(r *result, faults []fault) error {
 
 // thenRollback kills a job at a fault and rolls it back.
 func (t *torment) thenRollback(r *result, f fault) error {
+	if err := t.clearTheWay(); err != nil {
+		return err
+	}
 	o, hit, err := killed(t.runArgs(), newPosition(), []fault{f})
 	if err != nil {
 		return err
@@ -138,26 +147,33 @@ func (t *torment) thenRollback(r *result, f fault) error {
 
 // rollbackKilled kills the rollback of a job at each of the faults in
 // turn, and rolls back again each time.
-func (t *torment) rollbackKilled(r *result, faults []fault) error {
+func (t *torment) rollbackKilled(r *result, faults []fault, short bool) error {
 	where := newPosition()
-	o, err := call(t.openJob(), where, func(instant) action { return goOn })
+	job := t.openJob()
+	if short {
+		job = t.runArgs("--stop-after", "create-volume")
+	}
+	o, err := call(job, where, func(instant) action { return goOn })
 	if err == nil && o.code != exitResumable {
 		err = errors.New(o.String())
 	}
 	if err != nil {
 		return err
 	}
+	waited := false // since the last kill
 	for len(faults) > 0 && jobBegun() {
 		o, hit, err := killed(rollbackArgs(), where, faults)
 		if err != nil {
 			return err
 		}
-		if o.locked() && len(running()) > 0 {
+		if o.locked() && !waited {
 			if err := quiet(); err != nil {
 				return err
 			}
+			waited = true
 			continue
 		}
+		waited = false
 		faults = r.took(faults, hit)
 		if !o.killed && o.code != exitDone {
 			return errors.New(o.String())

@@ -43,7 +43,7 @@ func run(args []string) error {
 		if err := flags.Parse(args[1:]); err != nil {
 			return err
 		}
-		t, _, _, err := rehearse(flags.Args()...)
+		t, err := rehearse(flags.Args(), func(instant) {})
 		if err != nil {
 			return err
 		}
@@ -87,6 +87,10 @@ type orders struct {
 	// Ending is "resume", "rollback", or "back" for a rollback that is killed
 	// itself.
 	Ending string `json:"ending"`
+	// Recovery is true for a job with a recovery key.
+	Recovery bool `json:"recovery"`
+	// Short is true if the job need not come far before it is rolled back.
+	Short bool `json:"short"`
 	// Faults are named as in the tables.
 	Faults []string `json:"faults"`
 }
@@ -96,6 +100,8 @@ type orders struct {
 type tables struct {
 	Forward  []entry `json:"forward"`
 	Backward []entry `json:"backward"`
+	// Recovery are those of a job with a recovery key that others have not.
+	Recovery []entry `json:"recovery"`
 }
 
 type entry struct {
@@ -105,7 +111,19 @@ type entry struct {
 
 // takeOrders prints the tables, and then a result for each of the orders.
 func takeOrders(from io.Reader, to *json.Encoder) error {
-	t, forward, backward, err := rehearse()
+	var forward []instant
+	t, err := rehearse(nil, func(now instant) { forward = append(forward, now) })
+	if err != nil {
+		return err
+	}
+	if err := t.keep("/tmp/worlds"); err != nil {
+		return err
+	}
+	backward, err := t.rehearseRollback()
+	if err != nil {
+		return err
+	}
+	also, recovery, err := t.withRecovery()
 	if err != nil {
 		return err
 	}
@@ -118,10 +136,7 @@ func takeOrders(from io.Reader, to *json.Encoder) error {
 		}
 		return all
 	}
-	if err := t.keep("/tmp/worlds"); err != nil {
-		return err
-	}
-	if err := to.Encode(tables{list(forward), list(backward)}); err != nil {
+	if err := to.Encode(tables{list(forward), list(backward), list(recovery)}); err != nil {
 		return err
 	}
 	lines := bufio.NewScanner(from)
@@ -139,14 +154,18 @@ func takeOrders(from io.Reader, to *json.Encoder) error {
 			}
 			faults = append(faults, f)
 		}
-		r, err := t.try(o.Ending+" after "+strings.Join(o.Faults, ", "), func(r *result) error {
+		job := t
+		if o.Recovery {
+			job = also
+		}
+		r, err := job.try(o.Ending+" after "+strings.Join(o.Faults, ", "), func(r *result) error {
 			switch o.Ending {
 			case "resume":
-				return t.thenResume(r, faults)
+				return job.thenResume(r, faults)
 			case "rollback":
-				return t.thenRollback(r, faults[0])
+				return job.thenRollback(r, faults[0])
 			default:
-				return t.rollbackKilled(r, faults)
+				return job.rollbackKilled(r, faults, o.Short)
 			}
 		})
 		if err != nil {
@@ -224,14 +243,20 @@ func stay(args []string) error {
 	return err
 }
 
-// at runs vmmigrate and a script at an instant of it, and says how it ended. The
-// script finds vmmigrate's process id in $VMMIGRATE_PID.
+// at runs vmmigrate and a script at an instant of it, and says how it ended, and
+// how long after the script or what that had left to be done later. The script
+// finds vmmigrate's process id in $VMMIGRATE_PID.
 func at(key, script string, args []string) error {
 	var said struct {
 		Code    int     `json:"code"`
 		Output  string  `json:"output"`
 		Script  string  `json:"script"`
 		Seconds float64 `json:"seconds"`
+	}
+	// A script that does something later says by this file when.
+	const later = "/tmp/since"
+	if err := os.Remove(later); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
 	}
 	came := false
 	var since time.Time
@@ -260,6 +285,9 @@ func at(key, script string, args []string) error {
 		return fmt.Errorf("vmmigrate did not come by %q: %v", key, o)
 	}
 	said.Code, said.Output, said.Seconds = o.code, o.output, time.Since(since).Seconds()
+	if info, err := os.Stat(later); err == nil {
+		said.Seconds = time.Since(info.ModTime()).Seconds()
+	}
 	if err := errors.Join(json.NewEncoder(os.Stdout).Encode(said), os.Stdout.Close()); err != nil {
 		return err
 	}

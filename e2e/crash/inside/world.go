@@ -61,8 +61,12 @@ const domain = `<domain type='qemu'><name>imap</name><uuid>11111111-2222-4333-84
 `
 
 // quicken takes the terminals of old out of /dev, all of which every lvm command
-// looks at: it is twice as fast then.
+// looks at: it is twice as fast then. Nor has it to write down for people what a
+// group was like before each change.
 func quicken() error {
+	if err := os.WriteFile("/etc/lvm/lvmlocal.conf", []byte("backup { backup=0 archive=0 }\n"), 0o644); err != nil {
+		return err
+	}
 	clutter, err := filepath.Glob("/dev/[tp]ty?*")
 	if err != nil {
 		return err
@@ -182,6 +186,13 @@ func look() (world, error) {
 		if err := w.files(folder); err != nil {
 			return nil, err
 		}
+	}
+	litter, err := filepath.Glob("/tmp/.*")
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range litter {
+		w = append(w, "litter "+path)
 	}
 	for _, d := range disks {
 		digest, err := digestOf(d.source, d.size)
