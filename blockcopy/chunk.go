@@ -78,17 +78,13 @@ func (c *copier) blocks(ctx context.Context, h *hand, e errand) (Digest, error) 
 		if err != nil {
 			return Digest{}, err
 		}
+		if !c.job.NoDigest {
+			_, _ = h.sum.Write(b) // a hash never fails
+		}
 		if &b[0] != &h.buffer[0] {
 			c.unread.Add(n)
 		}
-		if !c.job.NoDigest {
-			h.hash(b)
-		}
-		err = c.to.write(b, at)
-		if !c.job.NoDigest {
-			h.hashed()
-		}
-		if err != nil {
+		if err := c.to.write(b, at); err != nil {
 			return Digest{}, err
 		}
 		c.wrote(n)
@@ -97,7 +93,7 @@ func (c *copier) blocks(ctx context.Context, h *hand, e errand) (Digest, error) 
 	if c.job.NoDigest {
 		return Digest{}, nil
 	}
-	return h.sum.Sum(), nil
+	return Digest(h.sum.Sum(nil)), nil
 }
 
 // pace waits until n more bytes may be copied, or returns the context's cause.
@@ -184,8 +180,8 @@ func (c *copier) zeroDigest(h *hand, length int64) Digest {
 	d, ok := c.zeroSums[length]
 	if !ok {
 		h.sum.Reset()
-		h.sum.Write(c.arena.zeros[:length])
-		d = h.sum.Sum()
+		_, _ = h.sum.Write(c.arena.zeros[:length]) // a hash never fails
+		d = Digest(h.sum.Sum(nil))
 		c.zeroSums[length] = d
 	}
 	return d

@@ -2,9 +2,9 @@ package blockcopy
 
 import (
 	"context"
+	"crypto/sha256"
+	"hash"
 	"sync"
-
-	"github.com/vmmigrate/vmmigrate/blockcopy/sha256pair"
 )
 
 // tuning is how work is spread.
@@ -17,26 +17,14 @@ type tuning struct {
 type hand struct {
 	buffer []byte
 	// sum is the digest of the chunk under way.
-	sum *sha256pair.Hash
-
-	pairs   *pairs
-	request hashing
-}
-
-// halves are two buffers in place of one, so that one can be read into while
-// the other is hashed. There is no other in a buffer of a single unit.
-func (h *hand) halves(unit int64) (one, other []byte) {
-	n := int64(len(h.buffer)) / 2 / unit * unit
-	if n == 0 {
-		return h.buffer, nil
-	}
-	return h.buffer[:n:n], h.buffer[n : 2*n : 2*n]
+	sum hash.Hash
 }
 
 // crew runs t.workers goroutines that call work until it says that there is
-// no more, fails, or the context ends. While one worker waits for a disk, the
-// others keep the other disk and the processors busy. It returns the first
-// error once all have ended.
+// no more, fails, or the context ends. A worker reads, hashes and writes one
+// after another; the devices and processors are kept busy by the other
+// workers, and every block is hashed while it is still in the cache. It
+// returns the first error once all have ended.
 func crew(ctx context.Context, t tuning, a *arena, m manner, work func(context.Context, *hand) (more bool, err error)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -47,15 +35,13 @@ func crew(ctx context.Context, t tuning, a *arena, m manner, work func(context.C
 		once.Do(func() { first = err })
 		cancel(err)
 	}
-	pairs := &pairs{}
 	for i := range t.workers {
 		group.Go(func() {
 			if err := m.take(); err != nil {
 				fail(err)
 				return
 			}
-			h := &hand{buffer: a.buffer(i, t.block), sum: sha256pair.New(), pairs: pairs}
-			h.request = hashing{sum: h.sum, done: make(chan struct{}, 1)}
+			h := &hand{buffer: a.buffer(i, t.block), sum: sha256.New()}
 			for {
 				if ctx.Err() != nil {
 					fail(context.Cause(ctx))

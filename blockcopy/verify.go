@@ -278,21 +278,12 @@ func (v *verifier) compare(ctx context.Context, h *hand, e errand) error {
 	return nil
 }
 
-// hash is the digest of one chunk of c. A block is hashed while the next one is
-// read. Only the payload's bytes count as progress.
+// hash is the digest of one chunk of c. Only the payload's bytes count as
+// progress.
 func (v *verifier) hash(ctx context.Context, h *hand, c *content, e errand, counts bool) (Digest, error) {
 	h.sum.Reset()
-	buffer, other := h.halves(v.align)
-	handedIn := false
-	finish := func() {
-		if handedIn {
-			h.hashed()
-		}
-		handedIn = false
-	}
-	defer finish()
 	for at := e.start; at < e.end; {
-		n := min(int64(len(buffer)), e.end-at)
+		n := min(int64(len(h.buffer)), e.end-at)
 		if ctx.Err() != nil {
 			return Digest{}, context.Cause(ctx)
 		}
@@ -301,28 +292,19 @@ func (v *verifier) hash(ctx context.Context, h *hand, c *content, e errand, coun
 				return Digest{}, err
 			}
 		}
-		if other == nil {
-			finish()
-		}
-		b, err := c.block(ctx, buffer[:n], at, e.data)
+		b, err := c.block(ctx, h.buffer[:n], at, e.data)
 		if err != nil {
 			return Digest{}, err
 		}
-		finish()
-		h.hash(b)
-		handedIn = true
+		_, _ = h.sum.Write(b) // a hash never fails
 		if counts {
 			v.meter.done.Add(n)
-		} else if &b[0] != &buffer[0] {
+		} else if &b[0] != &h.buffer[0] {
 			v.unread.Add(n)
-		}
-		if other != nil {
-			buffer, other = other, buffer
 		}
 		at += n
 	}
-	finish()
-	return h.sum.Sum(), nil
+	return Digest(h.sum.Sum(nil)), nil
 }
 
 func (v *verifier) differs(s Source, e errand, want, got Digest) {
