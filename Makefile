@@ -6,12 +6,17 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GO      := CGO_ENABLED=0 go
 CACHE   := $(CURDIR)/.cache
 LINT    := $(CACHE)/bin/golangci-lint
+NFPM    := $(CACHE)/bin/nfpm
 PREFIX  ?= /usr/local
+LDFLAGS ?=
+# Where zsh looks: vendor-completions on Debian, site-functions on most others.
+ZSH     ?= vendor-completions
+UNITS   := $(wildcard packaging/systemd/*)
 
-.PHONY: build test unit corpus e2e crash crash-share lint demo bench shell-testhost setup install clean
+.PHONY: build test unit corpus e2e crash crash-share lint demo bench shell-testhost setup install packages clean
 
 build:
-	$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/vmmigrate ./cmd/vmmigrate
+	$(GO) build -trimpath -ldflags "$(strip -X main.version=$(VERSION) $(LDFLAGS))" -o bin/vmmigrate ./cmd/vmmigrate
 
 test: setup unit corpus e2e crash-share
 
@@ -72,19 +77,35 @@ bench: setup build
 setup:
 	sh e2e/setup.sh
 
-# DESTDIR and PREFIX as everywhere. The udev rule and the unit go where udev and
+# DESTDIR and PREFIX as everywhere. The udev rule and the units go where udev and
 # systemd look for them, whatever the prefix.
 install: build
-	install -D -m 0755 bin/vmmigrate $(DESTDIR)$(PREFIX)/sbin/vmmigrate
-	install -d $(DESTDIR)$(PREFIX)/share/man/man8
-	install -m 0644 packaging/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8/
-	install -D -m 0644 packaging/completion/vmmigrate.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/vmmigrate
-	install -D -m 0644 packaging/completion/_vmmigrate $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_vmmigrate
-	install -D -m 0644 packaging/completion/vmmigrate.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/vmmigrate.fish
-	install -D -m 0644 packaging/udev/57-vmmigrate.rules $(DESTDIR)/usr/lib/udev/rules.d/57-vmmigrate.rules
-	install -d $(DESTDIR)/usr/lib/systemd/system
-	sed 's|/usr/sbin/vmmigrate|$(PREFIX)/sbin/vmmigrate|' packaging/systemd/vmmigrate-guest@.service >$(DESTDIR)/usr/lib/systemd/system/vmmigrate-guest@.service
-	chmod 0644 $(DESTDIR)/usr/lib/systemd/system/vmmigrate-guest@.service
+	install -D -m 0755 bin/vmmigrate "$(DESTDIR)$(PREFIX)"/sbin/vmmigrate
+	install -d "$(DESTDIR)$(PREFIX)"/share/man/man8 "$(DESTDIR)$(PREFIX)"/share/doc/vmmigrate/how-to
+	install -m 0644 packaging/man/*.8 "$(DESTDIR)$(PREFIX)"/share/man/man8/
+	install -D -m 0644 packaging/completion/vmmigrate.bash "$(DESTDIR)$(PREFIX)"/share/bash-completion/completions/vmmigrate
+	install -D -m 0644 packaging/completion/_vmmigrate "$(DESTDIR)$(PREFIX)"/share/zsh/$(ZSH)/_vmmigrate
+	install -D -m 0644 packaging/completion/vmmigrate.fish "$(DESTDIR)$(PREFIX)"/share/fish/vendor_completions.d/vmmigrate.fish
+	install -m 0644 docs/*.md docs/*.json "$(DESTDIR)$(PREFIX)"/share/doc/vmmigrate/
+	install -m 0644 docs/how-to/*.md "$(DESTDIR)$(PREFIX)"/share/doc/vmmigrate/how-to/
+	install -D -m 0644 packaging/lvm/vmmigrate-filter.conf "$(DESTDIR)$(PREFIX)"/share/doc/vmmigrate/examples/lvm-filter.conf
+	install -D -m 0644 packaging/udev/57-vmmigrate.rules "$(DESTDIR)/usr/lib/udev/rules.d/57-vmmigrate.rules"
+	install -d "$(DESTDIR)/usr/lib/systemd/system"
+	for unit in $(UNITS); do \
+		sed 's|/usr/sbin/vmmigrate|$(PREFIX)/sbin/vmmigrate|' "$$unit" >"$(DESTDIR)/usr/lib/systemd/system/$${unit##*/}"; \
+		chmod 0644 "$(DESTDIR)/usr/lib/systemd/system/$${unit##*/}"; \
+	done
+
+# dist/*.deb and dist/*.rpm, the same bytes from the same commit.
+packages: $(NFPM)
+	@packaging/packages.sh $(NFPM)
+
+.PHONY: packager
+packager: $(NFPM)
+
+$(NFPM): tools/nfpm/go.mod
+	mkdir -p $(@D)
+	$(GO) build -modfile=tools/nfpm/go.mod -o $@ github.com/goreleaser/nfpm/v2/cmd/nfpm
 
 clean:
-	rm -rf bin .cache
+	rm -rf bin dist .cache

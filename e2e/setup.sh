@@ -13,13 +13,15 @@ boot="systemd-sysv dbus clevis-luks clevis-systemd tang swtpm libtss2-tcti-swtpm
 guest="busybox-static e2fsprogs fdisk grub-common grub-pc-bin genisoimage"
 # What libvirt's own domain files are unpacked and judged with, and the man pages.
 corpus="libxml2-utils xz-utils groff-base"
+# What judges and installs the packages.
+packages="lintian rpm man-db"
 # Who else copies disks, for make bench.
 peers="libnbd-bin"
 
 # shellcheck disable=SC2086 # one word a package
-there=" $(dpkg-query -W -f '${db:Status-Status}:${Package} ' $host $boot $guest $corpus $peers 2>/dev/null || true)"
+there=" $(dpkg-query -W -f '${db:Status-Status}:${Package} ' $host $boot $guest $corpus $packages $peers 2>/dev/null || true)"
 missing=
-for package in $host $boot $guest $corpus $peers; do
+for package in $host $boot $guest $corpus $packages $peers; do
 	case $there in
 	*" installed:$package "*) ;;
 	*) missing="$missing $package" ;;
