@@ -133,8 +133,8 @@ func TestAMovedDiskKeepsItsTuningAndLosesWhatBelongedToTheFile(t *testing.T) {
 	if d := cmp.Diff(want, inside(got.XML)); d != "" {
 		t.Error(d)
 	}
-	if len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "seclabel") {
-		t.Errorf("warnings: %q", got.Warnings)
+	if len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0].Text, "seclabel") {
+		t.Errorf("warnings: %q", said(got.Warnings))
 	}
 }
 
@@ -174,8 +174,8 @@ func TestADiskIsFoundByItsTargetAndNeverByItsPlace(t *testing.T) {
 	if d := cmp.Diff(want, inside(got.XML)); d != "" {
 		t.Error(d)
 	}
-	if len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "disk vdb (/dev/second) is not moved") {
-		t.Errorf("the disk left behind is not warned about: %q", got.Warnings)
+	if len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0].Text, "disk vdb (/dev/second) is not moved") {
+		t.Errorf("the disk left behind is not warned about: %q", said(got.Warnings))
 	}
 }
 

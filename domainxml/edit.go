@@ -62,7 +62,7 @@ type Rewritten struct {
 	Changes []Change
 	// Warnings are sentences about what was kept although it names the
 	// original, or what the user should know before starting the clone.
-	Warnings []string
+	Warnings []Warning
 }
 
 // Rewrite makes a clone's XML from a domain's. It returns what Parse returns;
@@ -195,4 +195,25 @@ func badMAC(mac string) string {
 		return "it is a multicast address"
 	}
 	return ""
+}
+
+// WarningKind says what a Warning is about, as far as callers tell them apart.
+type WarningKind int
+
+// The kinds of warnings.
+const (
+	// AnyWarning is about none of the following.
+	AnyWarning WarningKind = iota
+	// KeptMAC: original and clone have a hardware address in common.
+	KeptMAC
+	// UnmovedDisk: both have a disk in common that both write to.
+	UnmovedDisk
+)
+
+// Warning is a sentence about what was kept.
+type Warning struct {
+	Kind WarningKind
+	// Disk is the target of an UnmovedDisk, and "" otherwise.
+	Disk string
+	Text string
 }

@@ -21,7 +21,7 @@ type editor struct {
 	clone    bool
 	intents  []Change
 	added    []addition
-	warnings []string
+	warnings []Warning
 }
 
 // addition is an element that was put in; its path is known at the end.
@@ -66,13 +66,15 @@ func (e *editor) note(op Op, path, before, after, why string) {
 }
 
 func (e *editor) warn(format string, args ...any) {
-	warning := fmt.Sprintf(format, args...)
-	for _, w := range e.warnings {
-		if w == warning {
-			return
-		}
+	e.warnOf(AnyWarning, "", format, args...)
+}
+
+// warnOf says everything once.
+func (e *editor) warnOf(kind WarningKind, disk, format string, args ...any) {
+	warning := Warning{kind, disk, fmt.Sprintf(format, args...)}
+	if !slices.Contains(e.warnings, warning) {
+		e.warnings = append(e.warnings, warning)
 	}
-	e.warnings = append(e.warnings, warning)
 }
 
 // set gives an attribute a value, in its place when it has one.

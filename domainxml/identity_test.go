@@ -14,7 +14,16 @@ import (
 func one(t *testing.T, device string, edit Edit) (string, []string) {
 	t.Helper()
 	got := clone(t, domain(device), edit)
-	return strings.Join(inside(got.XML), ""), got.Warnings
+	return strings.Join(inside(got.XML), ""), said(got.Warnings)
+}
+
+// said are the words of warnings.
+func said(warnings []Warning) []string {
+	var words []string
+	for _, warning := range warnings {
+		words = append(words, warning.Text)
+	}
+	return words
 }
 
 func TestConsolesThatWouldCollideGetAFreePort(t *testing.T) {
@@ -71,12 +80,12 @@ func TestEachInterfaceGetsItsAddressInTheOrderOfTheDocument(t *testing.T) {
 	if d := cmp.Diff(want, inside(got.XML)); d != "" {
 		t.Error(d)
 	}
-	if len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "52:54:00:aa:00:03") {
-		t.Errorf("the kept address is not warned about: %q", got.Warnings)
+	if len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0].Text, "52:54:00:aa:00:03") {
+		t.Errorf("the kept address is not warned about: %q", said(got.Warnings))
 	}
 	kept := clone(t, text, Edit{})
-	if len(kept.Warnings) != 1 || !strings.Contains(kept.Warnings[0], "must never run at the same time") {
-		t.Errorf("kept addresses are not warned about: %q", kept.Warnings)
+	if len(kept.Warnings) != 1 || !strings.Contains(kept.Warnings[0].Text, "must never run at the same time") {
+		t.Errorf("kept addresses are not warned about: %q", said(kept.Warnings))
 	}
 }
 
@@ -112,8 +121,8 @@ func TestFilesCalledAfterTheOriginalAreCalledAfterTheClone(t *testing.T) {
 
 func TestASocketTooLongForTheKernelIsWarnedAbout(t *testing.T) {
 	got, err := Rewrite(domain("<serial type='unix'><source mode='bind' path='/s/imap'/></serial>"), Edit{Name: strings.Repeat("x", 200), UUID: cloneUUID})
-	if err != nil || len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "107 bytes") {
-		t.Errorf("%q, %v", got.Warnings, err)
+	if err != nil || len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0].Text, "107 bytes") {
+		t.Errorf("%q, %v", said(got.Warnings), err)
 	}
 }
 
@@ -177,8 +186,8 @@ func TestFirmwareStateIsNeverSharedUnsaid(t *testing.T) {
 		if !strings.Contains(string(got.XML), "<os>"+c.want+"</os>") {
 			t.Errorf("%s became %s", c.xml, got.XML)
 		}
-		if warned := strings.Join(got.Warnings, "; "); (c.warning == "") != (warned == "") || !strings.Contains(warned, c.warning) {
-			t.Errorf("%s: warnings %q", c.xml, got.Warnings)
+		if warned := strings.Join(said(got.Warnings), "; "); (c.warning == "") != (warned == "") || !strings.Contains(warned, c.warning) {
+			t.Errorf("%s: warnings %q", c.xml, said(got.Warnings))
 		}
 	}
 	for _, kind := range []string{"block", "network"} {
@@ -237,7 +246,7 @@ func TestTheSameGuestUnderAnotherNameDiffersInItsIdentityAlone(t *testing.T) {
 			}
 		}
 		if len(got.Warnings) > 0 {
-			t.Errorf("%s: %q", name, got.Warnings)
+			t.Errorf("%s: %q", name, said(got.Warnings))
 		}
 		back := Edit{Same: true, Name: d.Name, UUID: d.UUID}
 		for _, i := range d.Interfaces() {

@@ -129,11 +129,11 @@ func TestWarningsNameWhatStillPointsAtTheOriginal(t *testing.T) {
 	got := clone(t, text, Edit{MACs: []string{"52:54:00:00:00:01"}, Disks: []DiskEdit{{Target: "vda", Device: "/dev/mapper/x"}}})
 	want := []string{"/domain/blkiotune/device/path", "/domain/devices/interface/filterref/parameter/@value", "/domain/seclabel/label", "/domain/qemu:commandline/qemu:arg[1]/@value"}
 	var paths []string
-	for _, w := range got.Warnings {
+	for _, w := range said(got.Warnings) {
 		path, _, _ := strings.Cut(w, " ")
 		paths = append(paths, path)
 	}
 	if d := cmp.Diff(want, paths); d != "" {
-		t.Error(d, fmt.Sprintf("%q", got.Warnings))
+		t.Error(d, fmt.Sprintf("%q", said(got.Warnings)))
 	}
 }

@@ -115,7 +115,8 @@ func (e *editor) sharedDisks() {
 	}
 	for _, disk := range e.before.disks {
 		if disk.Kind != Keep && !moved[disk.Target] {
-			e.warn("disk %s (%s) is not moved: it stays as unencrypted as it was, and both domains write to it, so they must never run at the same time", disk.Target, disk.source())
+			e.warnOf(UnmovedDisk, disk.Target, "disk %s (%s) is not moved: it stays as unencrypted as it was, and both domains write to it, so they must never run at the same time",
+				disk.Target, disk.source())
 		}
 	}
 }

@@ -114,7 +114,7 @@ func (e *editor) keptMACs() {
 		}
 	}
 	if len(kept) > 0 {
-		e.warn("the clone keeps the original's hardware address (%s): the two must never run at the same time", strings.Join(kept, ", "))
+		e.warnOf(KeptMAC, "", "the clone keeps the original's hardware address (%s): the two must never run at the same time", strings.Join(kept, ", "))
 	}
 }
 

@@ -130,7 +130,7 @@ func TestACloneDiffersOnlyWhereItIsMeantTo(t *testing.T) {
 	for _, c := range got.Changes {
 		fmt.Fprintf(&report, "%s %s\n  - %s\n  + %s\n  because %s\n", c.Op, c.Path, c.Old, c.New, c.Why)
 	}
-	for _, w := range got.Warnings {
+	for _, w := range said(got.Warnings) {
 		fmt.Fprintf(&report, "warning: %s\n", w)
 	}
 	golden(t, "imap.diff", Unified(text, got.XML, RenderOptions{From: "imap", To: "imap-luks", Context: 0}))

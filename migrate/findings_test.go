@@ -115,9 +115,9 @@ func blockers() []claim {
 
 func warnings() []claim {
 	return []claim{
-		{code: WarnMAC, also: []Code{WarnXML}, when: "the addresses are kept", given: func(s *situation) { s.options.KeepMAC = true }},
-		{code: WarnSkipped, also: []Code{WarnXML}, when: "a disk that could move is skipped", given: func(s *situation) { s.second(); s.options.SkipDisks = []string{"vdb"} }},
-		{code: WarnSkipped, also: []Code{WarnXML}, when: "a disk that can't move is skipped", given: func(s *situation) {
+		{code: WarnMAC, when: "the addresses are kept", given: func(s *situation) { s.options.KeepMAC = true }},
+		{code: WarnSkipped, when: "a disk that could move is skipped", given: func(s *situation) { s.second(); s.options.SkipDisks = []string{"vdb"} }},
+		{code: WarnSkipped, when: "a disk that can't move is skipped", given: func(s *situation) {
 			s.define(0, "", rawDisk("vda", "/dev/vg0/imap", "")+rawDisk("vdb", "/dev/vg0/shared", "<shareable/>"))
 			s.options.SkipDisks = []string{"vdb"}
 		}},
@@ -196,6 +196,17 @@ func TestNothingIsInTheWayOfAPlainVM(t *testing.T) {
 	}
 }
 
+// withoutRemedy are the blockers that no command removes, and why.
+var withoutRemedy = map[Code]string{
+	NoDisk:       "there is nothing to be moved",
+	AlreadyDone:  "it is done",
+	AlreadyLUKS:  "it is done",
+	NotMovable:   "vmmigrate can't move such a thing",
+	XMLRefused:   "vmmigrate can't rewrite such a thing",
+	SourceShrunk: "what was there is gone",
+	SourceImage:  "a file that is no image",
+}
+
 func TestEachBlockerIsMadeByItsSituationAlone(t *testing.T) {
 	for _, c := range blockers() {
 		t.Run(string(c.code)+" when "+c.when, func(t *testing.T) {
@@ -206,11 +217,29 @@ func TestEachBlockerIsMadeByItsSituationAlone(t *testing.T) {
 				t.Errorf("%s\n%v", diff, plan.Blockers)
 			}
 			for _, finding := range plan.Blockers {
+				if _, none := withoutRemedy[finding.Code]; finding.Remedy == "" && !none {
+					t.Errorf("%q says nothing of what removes it", finding.Message)
+				}
 				if finding.Message == "" || strings.HasSuffix(finding.Message, ".") {
 					t.Errorf("%q is no sentence without a full stop", finding.Message)
 				}
 			}
 		})
+	}
+}
+
+// A disk that stays and an address that stays are seen by the plan and by who
+// rewrites the definition; one of the two says so.
+func TestWhatIsSharedIsWarnedOfOnce(t *testing.T) {
+	s := imap(t)
+	s.second()
+	s.options.KeepMAC, s.options.SkipDisks = true, []string{"vdb"}
+	var said []string
+	for _, warning := range s.plan().Warnings {
+		said = append(said, string(warning.Code)+" "+warning.Disk)
+	}
+	if diff := cmp.Diff([]string{"mac-kept ", "disk-skipped vdb"}, said); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -20,10 +20,14 @@ func (d *Decider) judgeDomain(plan *Plan, vm *DomainFacts) {
 		plan.block(XMLRefused, "", "", "its definition can't be read: %v", vm.Err)
 	}
 	if vm.State.Active() {
-		plan.block(Active, "", virsh("shutdown", name), "it is %s", vm.State)
+		remedy := virsh("shutdown", name)
+		if !vm.Persistent {
+			remedy += ", but not before it has a definition, or it is gone"
+		}
+		plan.block(Active, "", remedy, "it is %s", vm.State)
 	}
 	if !vm.Persistent {
-		plan.block(Transient, "", "", "it is transient: it has no definition that outlives it")
+		plan.block(Transient, "", strings.Replace(virsh("dumpxml", name), "dumpxml", "dumpxml --inactive --security-info", 1)+" >FILE, and "+virsh("define", "FILE")+" gives it one", "it is transient: it has no definition that outlives it")
 	}
 	if vm.ManagedSave {
 		plan.block(ManagedSave, "", virsh("start", name)+" and shut it down, or "+virsh("managedsave-remove", name),
@@ -50,6 +54,7 @@ func (d *Decider) judgeDomain(plan *Plan, vm *DomainFacts) {
 func (d *Decider) judgeSource(plan *Plan, disk domainxml.Disk, facts DiskFacts) bool {
 	before := len(plan.Blockers)
 	target := disk.Target
+	otherSource := "bring it back, or name the right one: " + virsh("edit", plan.VM)
 	var bad *image.Error
 	switch {
 	case errors.As(facts.Err, &bad):
@@ -58,11 +63,11 @@ func (d *Decider) judgeSource(plan *Plan, disk domainxml.Disk, facts DiskFacts) 
 		lv := d.inactive(facts.Path)
 		plan.block(SourceMissing, target, command.Quote([]string{"lvchange", "-ay", lv.VG + "/" + lv.Name}), "the source of %s is a volume that is not active: %s", target, facts.Path)
 	case errors.Is(facts.Err, fs.ErrNotExist):
-		plan.block(SourceMissing, target, "", "the source of %s does not exist: %s", target, facts.Path)
+		plan.block(SourceMissing, target, otherSource, "the source of %s does not exist: %s", target, facts.Path)
 	case facts.Err != nil:
-		plan.block(SourceMissing, target, "", "the source of %s can't be opened: %v", target, facts.Err)
+		plan.block(SourceMissing, target, otherSource, "the source of %s can't be opened: %v", target, facts.Err)
 	case facts.Size == 0:
-		plan.block(SourceMissing, target, "", "the source of %s is empty: %s", target, facts.Path)
+		plan.block(SourceMissing, target, otherSource, "the source of %s is empty: %s", target, facts.Path)
 	case facts.LUKS && !plan.Options.EncryptAgain:
 		plan.block(AlreadyLUKS, target, "move it all the same with --encrypt-again, or leave it with --skip-disk "+target,
 			"the source of %s holds a LUKS header already: %s", target, facts.Path)
@@ -115,7 +120,15 @@ func (d *Decider) judgeXML(plan *Plan, vm *DomainFacts) {
 		plan.warn(WarnXML, "", "", "not modelled, kept as is: %s", strings.Join(unknown, ", "))
 	}
 	for _, warning := range rewritten.Warnings {
-		plan.warn(WarnXML, "", "", "%s", warning)
+		code := WarnXML
+		switch warning.Kind {
+		case domainxml.KeptMAC:
+			code = WarnMAC
+		case domainxml.UnmovedDisk:
+			code = WarnSkipped
+		case domainxml.AnyWarning:
+		}
+		plan.warn(code, warning.Disk, "", "%s", warning.Text)
 	}
 }
 
@@ -191,9 +204,6 @@ func originOf(domain DomainFacts) (domainxml.Origin, bool) {
 
 // warn says what the user should know although nothing is in the way.
 func (d *Decider) warn(plan *Plan, vm *DomainFacts) {
-	if plan.Options.KeepMAC {
-		plan.warn(WarnMAC, "", "", "the MAC addresses are kept: original and clone must never run at once")
-	}
 	if plan.Options.AllowDiscards {
 		plan.warn(WarnDiscards, "", "", "discards pass through the encryption: they show which blocks are in use, and how many")
 	}

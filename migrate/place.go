@@ -8,6 +8,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/vmmigrate/vmmigrate/internal/command"
 	"github.com/vmmigrate/vmmigrate/lvm"
 )
 
@@ -63,7 +64,7 @@ func (d *Decider) chooseVG(plan *Plan, disk *DiskPlan, facts DiskFacts, own stri
 	case len(d.Facts.VGs) == 0:
 		plan.block(VGMissing, disk.Target, "make one with pvcreate and vgcreate", "this host has no volume group")
 	default:
-		plan.block(VGFull, disk.Target, "", "no volume group has room for %s, which takes %s and a LUKS header", disk.Target, humanize.IBytes(uint64(disk.Payload)))
+		plan.block(VGFull, disk.Target, "grow one with vgextend", "no volume group has room for %s, which takes %s and a LUKS header", disk.Target, humanize.IBytes(uint64(disk.Payload)))
 	}
 	return nil
 }
@@ -89,7 +90,14 @@ func (d *Decider) pool(plan *Plan, vg *lvm.VG) *lvm.LV {
 // fit sizes the volume, names it and takes its room from the group.
 func (d *Decider) fit(plan *Plan, disk *DiskPlan, vg *lvm.VG) {
 	if why := vg.Unfit(); why != "" {
-		plan.block(VGUnusable, disk.Target, "", "the volume group %s can't be used: %s", vg.Name, why)
+		remedy := "choose another with --vg"
+		switch {
+		case vg.Exported:
+			remedy = command.Quote([]string{"vgimport", vg.Name}) + ", or " + remedy
+		case vg.Partial:
+			remedy = "bring the disk back, or " + remedy
+		}
+		plan.block(VGUnusable, disk.Target, remedy, "the volume group %s can't be used: %s", vg.Name, why)
 		return
 	}
 	sizing, err := d.size(plan, disk, vg)
@@ -123,7 +131,7 @@ func (d *Decider) fit(plan *Plan, disk *DiskPlan, vg *lvm.VG) {
 func (d *Decider) fitPool(plan *Plan, disk *DiskPlan, vg *lvm.VG) {
 	pool := d.pool(plan, vg)
 	if pool == nil {
-		plan.block(PoolMissing, disk.Target, "", "there is no thin pool %s/%s", vg.Name, plan.Options.ThinPool)
+		plan.block(PoolMissing, disk.Target, "see which there are: "+command.Quote([]string{"lvs", "-S", "segtype=thin-pool", vg.Name}), "there is no thin pool %s/%s", vg.Name, plan.Options.ThinPool)
 		return
 	}
 	name := vg.Name + "/" + pool.Name

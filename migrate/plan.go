@@ -231,9 +231,6 @@ func (d *Decider) chooseDisks(plan *Plan, vm *DomainFacts) error {
 		switch {
 		case slices.Contains(options.SkipDisks, disk.Target):
 			plan.Kept = append(plan.Kept, KeptDisk{Target: disk.Target, Device: disk.Device, Path: path, Reason: "skipped as asked for", Skipped: disk.Kind != domainxml.Keep})
-			if disk.Kind != domainxml.Keep {
-				plan.warn(WarnSkipped, disk.Target, "", "the disk %s is skipped: the guest stays partly unencrypted, and clone and original share it, so they must never run at once", disk.Target)
-			}
 		case disk.Kind == domainxml.Keep:
 			plan.Kept = append(plan.Kept, KeptDisk{Target: disk.Target, Device: disk.Device, Path: path, Reason: disk.Reason})
 		case disk.Kind == domainxml.Refuse:

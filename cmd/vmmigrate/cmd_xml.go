@@ -89,7 +89,7 @@ func (s *session) xml(c *cli.Context) error {
 		}
 	}
 	for _, warning := range rewritten.Warnings {
-		line(s.err, "vmmigrate: warning: %s", printable(warning))
+		line(s.err, "vmmigrate: warning: %s", printable(warning.Text))
 	}
 	return nil
 }
