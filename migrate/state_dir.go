@@ -1,8 +1,11 @@
 package migrate
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -40,4 +43,35 @@ func private(dir string) error {
 		return &StateDirError{Dir: dir, Owner: int(stat.Uid), Mode: os.FileMode(stat.Mode & 0o777), User: os.Geteuid()}
 	}
 	return nil
+}
+
+// madeMark is a file that lies in a state directory which prepare made: that one
+// goes when all else in it has gone. One that somebody else made stays.
+const madeMark = ".made-by-vmmigrate"
+
+// makeDir makes the state directory where there is none.
+func (s Store) makeDir() error {
+	if err := os.MkdirAll(filepath.Dir(s.Dir), 0o755); err != nil {
+		return &journal.WriteError{Path: s.Dir, Err: err}
+	}
+	err := os.Mkdir(s.Dir, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(s.Dir, madeMark), nil, 0o600)
+	}
+	if err != nil {
+		return &journal.WriteError{Path: s.Dir, Err: err}
+	}
+	return nil
+}
+
+// removeDir removes the state directory if prepare made it and nothing but the
+// mark is left in it.
+func (s Store) removeDir() {
+	entries, err := os.ReadDir(s.Dir)
+	if err == nil && len(entries) == 1 && entries[0].Name() == madeMark && os.Remove(filepath.Join(s.Dir, madeMark)) == nil {
+		_ = os.Remove(s.Dir) // not empty after all: another job has begun
+	}
 }

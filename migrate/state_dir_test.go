@@ -60,3 +60,33 @@ func TestAStateDirectoryOfAnotherUserIsRefused(t *testing.T) {
 	}
 	w.wantSame(before, "refused")
 }
+
+func TestAStateDirectoryThatWasMadeGoesWhenItIsEmptyAndNoOther(t *testing.T) {
+	parent := t.TempDir()
+	made, given, used := Store{Dir: filepath.Join(parent, "a", "made")}, Store{Dir: filepath.Join(parent, "given")}, Store{Dir: filepath.Join(parent, "used")}
+	if err := os.Mkdir(given.Dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, store := range []Store{made, given, used} {
+		if err := store.prepare(); err != nil {
+			t.Fatal(err)
+		}
+		if err := store.prepare(); err != nil { // the next job
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(used.Dir, "headers"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, store := range []Store{made, given, used} {
+		store.tidy()
+	}
+	for dir, there := range map[string]bool{made.Dir: false, given.Dir: true, used.Dir: true} {
+		if _, err := os.Stat(dir); (err == nil) != there {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+	if err := made.prepare(); err != nil {
+		t.Fatal(err)
+	}
+}

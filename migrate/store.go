@@ -111,6 +111,9 @@ func (s Store) NewID(cloneUUID string) string {
 // prepare makes the folders of the store, and removes what killed processes left
 // in them.
 func (s Store) prepare() error {
+	if err := s.makeDir(); err != nil {
+		return err
+	}
 	for _, dir := range []string{s.Dir, s.jobs(), s.locks()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return &journal.WriteError{Path: dir, Err: err}
@@ -133,8 +136,8 @@ func (s Store) prepare() error {
 // anybody holds a lock both stay: the holder may be about to begin its job.
 func (s Store) tidy() {
 	// Not empty, or gone already: both are as they should be.
-	if os.Remove(s.locks()) == nil {
-		_ = os.Remove(s.jobs())
+	if os.Remove(s.locks()) == nil && os.Remove(s.jobs()) == nil {
+		s.removeDir()
 	}
 }
 

@@ -22,7 +22,11 @@ func explainPlanFile(err error) (advice, bool) {
 	case errors.As(err, &save) && errors.As(err, &exists):
 		return advice{what: err.Error(), exit: exitRefused, state: unchanged, next: []string{save.again + "   # replace it"}}, true
 	case errors.As(err, &foreign):
-		return advice{what: err.Error(), exit: exitRefused, state: unchanged, next: []string{command.Quote([]string{"ls", "-ld", foreign.Dir})}}, true
+		next := command.Quote([]string{"ls", "-ld", foreign.Dir})
+		if foreign.Owner == foreign.User {
+			next = command.Quote([]string{"chmod", "700", foreign.Dir}) + "   # if it is vmmigrate's alone; else give another with --state-dir"
+		}
+		return advice{what: err.Error(), exit: exitRefused, state: unchanged, next: []string{next}}, true
 	case errors.As(err, &recovery):
 		return advice{what: err.Error(), exit: exitRefused, state: unchanged}, true
 	}
