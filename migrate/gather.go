@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,48 +35,15 @@ const (
 // name.
 func (e *Env) Gather(ctx context.Context) (*Facts, error) {
 	facts := new(Facts)
-	domains, err := e.Hypervisor.Domains(ctx)
-	if err != nil {
+	// lvm2 looks at every disk of the host, which takes as long as libvirt does
+	// for its answers, and neither waits for the other.
+	stored := make(chan error, 1)
+	go func() { stored <- e.gatherStorage(ctx, facts) }()
+	domains, err := e.gatherDomains(ctx)
+	if err := cmp.Or(err, <-stored); err != nil {
 		return nil, err
 	}
-	if facts.VGs, err = e.Volumes.VGs(ctx); err != nil {
-		return nil, err
-	}
-	// What lies inside a guest's disk is no place for another guest's volumes.
-	facts.VGs = slices.DeleteFunc(facts.VGs, func(vg lvm.VG) bool { return vg.Guest })
-	if facts.LVs, err = e.Volumes.LVs(ctx); err != nil {
-		return nil, err
-	}
-	if facts.Mappers, err = e.Devices.MapperNames(ctx); err != nil {
-		return nil, fmt.Errorf("list the device-mapper devices: %w", err)
-	}
-	if facts.Jobs, err = e.Store.Jobs(); err != nil {
-		return nil, err
-	}
-	for _, folder := range ruleFolders {
-		there, err := e.Devices.Exists(ctx, folder+"/"+ruleName)
-		if err != nil {
-			return nil, err
-		}
-		facts.GuestsShielded = facts.GuestsShielded || there
-	}
-
-	// The definitions first and the storage pools after them: a pool that
-	// hangs keeps its request open, and libvirt answers a client no others
-	// once it has too many of those.
-	facts.Domains = make([]DomainFacts, len(domains))
-	group, all := errgroup.WithContext(ctx)
-	group.SetLimit(looking(len(domains)))
-	for i, domain := range domains {
-		group.Go(func() error {
-			var err error
-			facts.Domains[i], err = e.gatherDomain(all, domain)
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
+	facts.Domains = domains
 	pools, err := e.gatherVolumes(ctx, facts.Domains)
 	if err != nil {
 		return nil, err
@@ -87,6 +55,54 @@ func (e *Env) Gather(ctx context.Context) (*Facts, error) {
 		}
 	}
 	return facts, nil
+}
+
+// gatherStorage looks at all but the domains.
+func (e *Env) gatherStorage(ctx context.Context, facts *Facts) (err error) {
+	if facts.VGs, err = e.Volumes.VGs(ctx); err != nil {
+		return err
+	}
+	// What lies inside a guest's disk is no place for another guest's volumes.
+	facts.VGs = slices.DeleteFunc(facts.VGs, func(vg lvm.VG) bool { return vg.Guest })
+	if facts.LVs, err = e.Volumes.LVs(ctx); err != nil {
+		return err
+	}
+	if facts.Mappers, err = e.Devices.MapperNames(ctx); err != nil {
+		return fmt.Errorf("list the device-mapper devices: %w", err)
+	}
+	if facts.Jobs, err = e.Store.Jobs(); err != nil {
+		return err
+	}
+	for _, folder := range ruleFolders {
+		there, err := e.Devices.Exists(ctx, folder+"/"+ruleName)
+		if err != nil {
+			return err
+		}
+		facts.GuestsShielded = facts.GuestsShielded || there
+	}
+	return nil
+}
+
+// gatherDomains reads the definitions of all domains.
+func (e *Env) gatherDomains(ctx context.Context) ([]DomainFacts, error) {
+	listed, err := e.Hypervisor.Domains(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// The definitions first and the storage pools after them: a pool that
+	// hangs keeps its request open, and libvirt answers a client no others
+	// once it has too many of those.
+	domains := make([]DomainFacts, len(listed))
+	group, all := errgroup.WithContext(ctx)
+	group.SetLimit(looking(len(listed)))
+	for i, domain := range listed {
+		group.Go(func() error {
+			var err error
+			domains[i], err = e.gatherDomain(all, domain)
+			return err
+		})
+	}
+	return domains, group.Wait()
 }
 
 // looking is how many goroutines look at so many domains.

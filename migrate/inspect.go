@@ -56,13 +56,16 @@ const headBytes = 8192
 type Host struct {
 	// Images are the programs that images are looked at with.
 	Images image.Tools
+	// Seen keeps what disks stand on, for a command that is over before that
+	// changes; nil looks each time.
+	Seen *Seen
 }
 
 var _ Devices = Host{}
 
 // Inspect implements Devices. The error is fs.ErrNotExist, or what open(2) or
 // the size said.
-func (Host) Inspect(_ context.Context, path string) (DeviceFacts, error) {
+func (h Host) Inspect(_ context.Context, path string) (DeviceFacts, error) {
 	facts := DeviceFacts{Path: path, LogicalBlock: 512, Writes: -1}
 	// O_NONBLOCK: a FIFO in a disk's place must not make us wait for its writer.
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -94,7 +97,7 @@ func (Host) Inspect(_ context.Context, path string) (DeviceFacts, error) {
 			facts.LogicalBlock = int64(block)
 		}
 		facts.Busy = isBusy(resolved)
-		facts.Writes, facts.Boot = writes(stat.Rdev)
+		facts.Writes, facts.Boot = h.writes(stat.Rdev)
 	case unix.S_IFREG:
 		facts.ID = fmt.Sprintf("file %d:%d %d", unix.Major(stat.Dev), unix.Minor(stat.Dev), stat.Ino)
 		facts.Size = stat.Size
@@ -102,9 +105,11 @@ func (Host) Inspect(_ context.Context, path string) (DeviceFacts, error) {
 	default:
 		return facts, &os.PathError{Op: "open", Path: resolved, Err: errors.New("is neither a block device nor a regular file")}
 	}
-	if number, err := deviceOf(resolved); err == nil {
-		facts.Encrypted = encryptedBelow("/sys/dev/block", number, 0)
+	on := stat.Dev
+	if facts.Block {
+		on = stat.Rdev
 	}
+	facts.Encrypted = h.encryptedBelow(fmt.Sprintf("%d:%d", unix.Major(on), unix.Minor(on)), 0)
 	// All that is looked for is in the first blocks; one read fetches them.
 	head := make([]byte, headBytes)
 	n, _ := file.ReadAt(head, 0) // a shorter disk has fewer of them
@@ -152,7 +157,7 @@ func (Host) Exists(_ context.Context, path string) (bool, error) { return exists
 // writes reads a device's count of written sectors, the seventh field of its
 // statistics (kernel, Documentation/block/stat.rst), and the boot's id. The
 // count is -1 where the kernel keeps none.
-func writes(device uint64) (sectors int64, boot string) {
+func (h Host) writes(device uint64) (sectors int64, boot string) {
 	stat, err := os.ReadFile(fmt.Sprintf("/sys/dev/block/%d:%d/stat", unix.Major(device), unix.Minor(device)))
 	fields := strings.Fields(string(stat))
 	if err != nil || len(fields) < 7 {
@@ -162,11 +167,10 @@ func writes(device uint64) (sectors int64, boot string) {
 	if err != nil {
 		return -1, ""
 	}
-	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
+	if boot, err = h.boot(); err != nil {
 		return -1, ""
 	}
-	return sectors, strings.TrimSpace(string(id))
+	return sectors, boot
 }
 
 // isBusy tries an exclusive open, which the kernel refuses for a block device

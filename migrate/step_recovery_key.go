@@ -66,7 +66,7 @@ func (recoveryKey) Do(ctx context.Context, job *Job, _ *DiskPlan) error {
 	if err := job.Recovery.Deliver(ctx, job.Plan.VM, recovery); err != nil {
 		return fmt.Errorf("hand the recovery key over: %w", err)
 	}
-	job.say(RecoveryKey, nil, "in key slot %d; it is shown once and kept nowhere", recoverySlot().Slot)
+	job.say(RecoveryKey, nil, "in key slot %d; vmmigrate keeps no copy of it", recoverySlot().Slot)
 	return nil
 }
 

@@ -70,9 +70,13 @@ func (s *session) host(ctx context.Context, c *cli.Context, readOnly bool) (env 
 		return nil, nil, before(err)
 	}
 	images := image.Tools{Runner: runner, Starter: starter}
+	devices := migrate.Host{Images: images}
+	if readOnly {
+		devices.Seen = new(migrate.Seen)
+	}
 	env = &migrate.Env{
 		Volumes: lvm.New(runner), Encryption: luks.New(runner), KeySlots: luks.New(runner), Hypervisor: conn,
-		Devices: migrate.Host{Images: images}, Copier: migrate.BlockCopier{Images: images},
+		Devices: devices, Copier: migrate.BlockCopier{Images: images},
 		Store:  s.store(c),
 		Random: rand.Reader, Now: time.Now,
 	}

@@ -91,4 +91,24 @@ sleep 2; vmmigrate jobs`, scenario.KeyFile)
 	if !strings.Contains(out, "full 1\n") || !strings.Contains(out, "done") || strings.Contains(out, "interrupted") {
 		t.Error(out)
 	}
+	t.Run("a batch of which one fails ends with 6, and a second run finishes it", func(t *testing.T) { oneFails(t, h) })
+}
+
+// oneFails runs a batch of a VM that was moved before, one whose disk can't be
+// read and one that can be moved; then the disk can be read again.
+func oneFails(t *testing.T, h host) {
+	h.sh(t, defineDomain+`
+lvcreate -qy -L 8M -n web vg0; lvcreate -qy -L 8M -n platter vg0
+dmsetup create sick --table "0 16384 error"
+defineDomain sick "$(onDevice vda /dev/mapper/sick)"; defineDomain web "$(onDevice vda /dev/vg0/web)"; virsh -q < /run/definitions`)
+	args := []string{"run", "--all", "--yes", "--key-file", scenario.KeyFile, "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"}
+	t.Log("\n" + h.does(t, 6, args, "imap is left out", "done before", "sick", "web-luks", "vmmigrate resume").Stderr)
+	h.does(t, 0, []string{"jobs"}, "sick-luks", "interrupted")
+	if got := h.sh(t, `vmmigrate __complete bash -- 'vmmigrate resume si' ' '`); !strings.Contains(got, "sick") {
+		t.Errorf("resume si is completed with %q", got)
+	}
+
+	h.sh(t, `dmsetup suspend sick; dmsetup load sick --table "0 16384 linear /dev/vg0/platter 0"; dmsetup resume sick`)
+	h.does(t, 0, args, "sick is now sick-luks", "web is left out")
+	h.sh(t, `cmp /dev/vg0/platter /dev/mapper/cr_sick_vda`)
 }
