@@ -2,6 +2,8 @@ package pages_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -76,5 +78,29 @@ func TestWhatIsShownHasToBePrintedWhereItIsShown(t *testing.T) {
 				t.Errorf("missing is %q, not %q", missing, page.missing)
 			}
 		})
+	}
+}
+
+func TestEveryPageIsInTheIndexAndCanBeRun(t *testing.T) {
+	index, err := os.ReadFile("../../docs/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("../../docs/how-to/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range append(files, "../../docs/tutorial.md") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		acts, err := pages.Read(string(text))
+		if err != nil || len(acts) == 0 {
+			t.Errorf("%s: %d commands, %v", file, len(acts), err)
+		}
+		if name := strings.TrimPrefix(file, "../../docs/"); !strings.Contains(string(index), "]("+name+")") {
+			t.Errorf("docs/README.md has no link to %s", name)
+		}
 	}
 }
