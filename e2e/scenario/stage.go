@@ -28,6 +28,8 @@ type Options struct {
 	// Systemd makes systemd the host's process 1, with libvirtd enabled and
 	// the unit of guests installed.
 	Systemd bool
+	// More are further disks, which are left as they come.
+	More []testhost.Disk
 	// Log is told what is done on the host; nil is nobody.
 	Log io.Writer
 }
@@ -104,6 +106,7 @@ func bootStage(ctx context.Context, options Options) (*Stage, error) {
 		Disks: []testhost.Disk{{Size: size, Noise: true}}, Programs: []string{program},
 		Libvirt: true, Systemd: options.Systemd, CacheDir: cache, Log: options.Log,
 	}
+	host.Disks = append(host.Disks, options.More...)
 	if options.Dir != "" {
 		host.Disks[0].Path = filepath.Join(options.Dir, "pv")
 		host.Persist = filepath.Join(options.Dir, "persist")
