@@ -13,7 +13,7 @@ LDFLAGS ?=
 ZSH     ?= vendor-completions
 UNITS   := $(wildcard packaging/systemd/*)
 
-.PHONY: build test unit corpus e2e crash crash-share lint demo bench shell-testhost setup install packages clean
+.PHONY: build test unit corpus e2e crash crash-share lint demo bench bench-images bench-plan shell-testhost setup install packages clean
 
 build:
 	$(GO) build -trimpath -ldflags "$(strip -X main.version=$(VERSION) $(LDFLAGS))" -o bin/vmmigrate ./cmd/vmmigrate
@@ -65,14 +65,22 @@ demo: setup build
 shell-testhost: setup build
 	go run ./e2e/cmd/testhost shell
 
-# Loop devices as fast as memory, the same held to a disk's speed, and dm-crypt
-# in the test host; docs/PERFORMANCE.md tells how to read it.
+# Loop devices as fast as memory, the same held to a disk's speed, dm-crypt in
+# the test host, and what a run costs beside copying; docs/PERFORMANCE.md tells
+# how to read it. Ten minutes on two quiet processors.
 bench: setup build
 	$(GO) build -o $(CACHE)/bin/bench ./bench
-	$(CACHE)/bin/bench
-	$(CACHE)/bin/bench -rate 500MB -memory=false
-	$(CACHE)/bin/bench -images -size 512MiB
-	go run ./e2e/cmd/testhost run -- $(CACHE)/bin/bench -crypt -size 256MiB
+	$(CACHE)/bin/bench -rounds 5
+	$(CACHE)/bin/bench -rounds 5 -size 512MiB -rate 500MB -memory=false
+	go run ./e2e/cmd/testhost run -quiet -program $(CACHE)/bin/bench -- bench -crypt -rounds 5 -size 128MiB -memory=false
+	go run ./e2e/cmd/testhost cost
+
+# Images that are read beside qemu-img.
+bench-images: setup
+	$(GO) run ./bench -images -size 512MiB
+
+# Two hundred domains, planned.
+bench-plan: setup
 	go test -tags e2e -count=1 -v -run 'TwoHundred|Hangs' ./e2e/batch
 
 setup:

@@ -47,3 +47,27 @@ func TestTheMedianOfAnEvenNumberIsBetweenTheMiddleTwo(t *testing.T) {
 		t.Errorf("%v, want 2.5", got)
 	}
 }
+
+func TestEachTargetIsJudgedByItsOwnRows(t *testing.T) {
+	took := func(wall, processor float64, memory int64) []measurement {
+		second := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+		return []measurement{{wall: second(wall), processor: second(processor), memory: memory}}
+	}
+	results := map[string][]measurement{
+		readOnly: took(1, 0, 0), writeOnly: took(2, 0, 0), readBack: took(1, 0, 0), tuned: took(2, 1, 1<<30),
+		copyOnly: took(2, 1, 1<<20), digestOnly: took(4, 2, 1<<20), withTarget: took(5, 3, 1<<20), withFull: took(7, 4, 65<<20), holesName: took(2.2, 1, 1<<20),
+	}
+	var out strings.Builder
+	judge(&out, results)
+	var verdicts []string
+	for line := range strings.Lines(out.String()) {
+		for _, word := range []string{"met", "missed"} {
+			if strings.Contains(line, " "+word) {
+				verdicts = append(verdicts, word)
+			}
+		}
+	}
+	if got, want := strings.Join(verdicts, " "), "met met missed missed met missed met missed"; got != want {
+		t.Errorf("%s, want %s:\n%s", got, want, out.String())
+	}
+}

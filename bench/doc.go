@@ -14,5 +14,5 @@
 //
 // main.go says what is run, contenders.go who competes, devices.go makes the
 // devices, run.go measures one process, child.go is our side in that process,
-// report.go prints.
+// report.go prints, promises.go judges.
 package main

@@ -102,6 +102,9 @@ func bench(ctx context.Context, args []string, out io.Writer) (err error) {
 	results := map[string][]measurement{}
 	for round := range o.rounds {
 		for _, i := range rand.Perm(len(list)) {
+			if list[i].slow && round >= slowRounds {
+				continue
+			}
 			m, err := list[i].run(ctx)
 			if err != nil {
 				return err
@@ -111,6 +114,7 @@ func bench(ctx context.Context, args []string, out io.Writer) (err error) {
 		fmt.Fprintf(os.Stderr, "round %d of %d done\n", round+1, o.rounds)
 	}
 	report(out, o.size, list, results)
+	judge(out, results)
 	if o.memory {
 		return memory(ctx, out)
 	}

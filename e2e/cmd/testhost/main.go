@@ -20,10 +20,12 @@ const usage = `usage:
   testhost demo
       the main scenario, told to a person: a guest moves from plain disks onto
       encrypted ones and boots there
+  testhost cost
+      what a move costs beside moving bytes, for make bench
   testhost shell
       a shell on a host with the volume group vg0, libvirtd, the guest imap and
       vmmigrate; all of it is gone when the shell ends
-  testhost run [-guest] [-libvirt] [-disk MIB] [-memory MIB] [-persist FILE] [-quiet] [--] CMD ARG...
+  testhost run [-guest] [-libvirt] [-disk MIB] [-memory MIB] [-persist FILE] [-program FILE] [-quiet] [--] CMD ARG...
       one command on a fresh host whose disk, /dev/ubda, is filled with noise;
       with -guest, on the same host as shell
 `
@@ -55,6 +57,8 @@ func run(ctx context.Context, args []string) error {
 		return shell(ctx)
 	case "demo":
 		return runDemo(ctx)
+	case "cost":
+		return runCost(ctx)
 	case "help", "-h", "-help", "--help":
 		return flag.ErrHelp
 	default:
@@ -71,6 +75,7 @@ func runCommand(ctx context.Context, args []string) error {
 	libvirt := flags.Bool("libvirt", false, "start libvirtd")
 	persist := flags.String("persist", "", "the file of a disk that keeps /var/lib/vmmigrate and libvirt's domains")
 	systemd := flags.Bool("systemd", false, "make systemd process 1; not with -guest")
+	program := flags.String("program", "", "a static program of the machine's that is to be in the host's PATH")
 	quiet := flags.Bool("quiet", false, "don't tell what is done")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -83,6 +88,10 @@ func runCommand(ctx context.Context, args []string) error {
 		log = os.Stderr
 	}
 
+	var programs []string
+	if *program != "" {
+		programs = []string{*program}
+	}
 	var h *testhost.Host
 	var err error
 	if *withGuest {
@@ -94,7 +103,7 @@ func runCommand(ctx context.Context, args []string) error {
 		h, err = testhost.Start(ctx, testhost.Options{
 			Memory:  *memory << 20,
 			Disks:   []testhost.Disk{{Size: *disk << 20, Noise: true}},
-			Persist: *persist, Libvirt: *libvirt, Systemd: *systemd, Log: log,
+			Persist: *persist, Libvirt: *libvirt, Systemd: *systemd, Programs: programs, Log: log,
 		})
 	}
 	if err != nil {
