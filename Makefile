@@ -7,6 +7,7 @@ GO      := CGO_ENABLED=0 go
 CACHE   := $(CURDIR)/.cache
 LINT    := $(CACHE)/bin/golangci-lint
 NFPM    := $(CACHE)/bin/nfpm
+ROUNDS  ?= 5
 PREFIX  ?= /usr/local
 LDFLAGS ?=
 # Where zsh looks: vendor-completions on Debian, site-functions on most others.
@@ -70,9 +71,9 @@ shell-testhost: setup build
 # how to read it. Ten minutes on two quiet processors.
 bench: setup build
 	$(GO) build -o $(CACHE)/bin/bench ./bench
-	$(CACHE)/bin/bench -rounds 5
-	$(CACHE)/bin/bench -rounds 5 -size 512MiB -rate 500MB -memory=false
-	go run ./e2e/cmd/testhost run -quiet -program $(CACHE)/bin/bench -- bench -crypt -rounds 5 -size 128MiB -memory=false
+	$(CACHE)/bin/bench -rounds $(ROUNDS)
+	$(CACHE)/bin/bench -rounds $(ROUNDS) -size 512MiB -rate 500MB -memory=false
+	go run ./e2e/cmd/testhost run -quiet -program $(CACHE)/bin/bench -- bench -crypt -rounds $(ROUNDS) -size 128MiB -memory=false
 	go run ./e2e/cmd/testhost cost
 
 # Images that are read beside qemu-img.
