@@ -58,6 +58,14 @@ type Event struct {
 	BytesPerSecond int64   `json:"bytes_per_second"`
 	Seconds        float64 `json:"seconds"`
 	Clone          string  `json:"clone"`
+	// Disks are those of job-done.
+	Disks []struct {
+		Disk   string `json:"disk"`
+		Digest string `json:"digest"`
+		Min    int64  `json:"min_bytes_per_second"`
+		Median int64  `json:"median_bytes_per_second"`
+		Max    int64  `json:"max_bytes_per_second"`
+	} `json:"disks"`
 }
 
 // Events reads what vmmigrate printed with --output json.

@@ -4,6 +4,7 @@ package scenario
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -51,13 +52,13 @@ func TestAGuestMovesOntoEncryptedVolumesAndBoots(t *testing.T) {
 		}
 		s.unchanged(t, before)
 	})
+	var events []Event
 	step("run ends with code 0 and tells the speed on the way", func(t *testing.T) {
 		r, err := s.Migrate(ctx, "imap", "--output", "json")
 		if err != nil || r.ExitCode != Done {
 			t.Fatal(r, err)
 		}
-		events, err := Events(r.Stdout)
-		if err != nil {
+		if events, err = Events(r.Stdout); err != nil {
 			t.Fatal(err)
 		}
 		if last := events[len(events)-1]; last.Event != "job-done" || last.Clone != "imap-luks" {
@@ -80,6 +81,21 @@ func TestAGuestMovesOntoEncryptedVolumesAndBoots(t *testing.T) {
 			[ "$(blockdev --getsize64 /dev/mapper/cr_imap_vdb)" = "$rounded" ]
 			cmp -n "$size" "$1" /dev/mapper/cr_imap_vdb
 			tail -c "$((rounded - size))" /dev/mapper/cr_imap_vdb | cmp -n "$((rounded - size))" - /dev/zero`, s.Guest.Data)
+	})
+	step("the documented shell lines give the digests that run told", func(t *testing.T) {
+		lines := shellBlocks(t, "../../docs/verification.md")
+		disks := events[len(events)-1].Disks
+		if len(lines) != len(disks) || len(disks) != 2 {
+			t.Fatalf("%d blocks of shell lines for %d disks", len(lines), len(disks))
+		}
+		for i, disk := range disks {
+			if got := strings.Fields(s.sh(t, lines[i])); len(got) != 2 || got[0] != disk.Digest {
+				t.Errorf("%s has the digest %s, and this gives %q:\n%s", disk.Disk, disk.Digest, got, lines[i])
+			}
+			if disk.Min <= 0 || disk.Median < disk.Min || disk.Max < disk.Median {
+				t.Errorf("%s was copied at %d, %d and %d bytes a second", disk.Disk, disk.Min, disk.Median, disk.Max)
+			}
+		}
 	})
 	step("the volumes are LUKS2 as promised", func(t *testing.T) {
 		for _, disk := range []string{"vda", "vdb"} {
@@ -155,6 +171,21 @@ func (s *Stage) differsAsIntended(t *testing.T, original, clone string) {
 	if diff := cmp.Diff(strings.Split(replace.Replace(original), "\n"), strings.Split(clone, "\n")); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// shellBlocks are the blocks of shell lines on a page.
+func shellBlocks(t *testing.T, page string) []string {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var blocks []string
+	for _, part := range strings.Split(string(text), "```sh\n")[1:] {
+		block, _, _ := strings.Cut(part, "```")
+		blocks = append(blocks, block)
+	}
+	return blocks
 }
 
 // between returns the text between two marks.
