@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -83,6 +84,11 @@ func TestTheFirstSignalIsTakenNoteOfAndTheSecondEndsAtOnce(t *testing.T) {
 }
 
 func TestALostTerminalStopsOnceAndDoesNotCutTheCheckpointShort(t *testing.T) {
+	// Who runs the tests under nohup has them ignore SIGHUP, and all that they
+	// start. A signal that is caught is at its default there (execve(2)).
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP)
+	defer signal.Stop(caught)
 	s := start(t, "stubborn")
 	s.line(t)
 	s.send(t, syscall.SIGHUP)
