@@ -233,14 +233,16 @@ func (d *Decider) chooseDisks(plan *Plan, vm *DomainFacts) error {
 			plan.Kept = append(plan.Kept, KeptDisk{Target: disk.Target, Device: disk.Device, Path: path, Reason: "skipped as asked for", Skipped: disk.Kind != domainxml.Keep})
 		case disk.Kind == domainxml.Keep:
 			plan.Kept = append(plan.Kept, KeptDisk{Target: disk.Target, Device: disk.Device, Path: path, Reason: disk.Reason})
+		case payloadVolume(vm, disk.Target, path) != "":
+			// Before it is asked whether the disk could move: a payload may be
+			// shown to its guest as a slice, which could not.
+			plan.block(AlreadyLUKS, disk.Target, "", "the disk %s is encrypted already: it is the payload of %s", disk.Target, payloadVolume(vm, disk.Target, path))
 		case disk.Kind == domainxml.Refuse:
 			code := NotMovable
 			if disk.Encrypted {
 				code = AlreadyLUKS
 			}
 			plan.block(code, disk.Target, "leave it as it is with --skip-disk "+disk.Target, "the disk %s can't be moved: %s", disk.Target, disk.Reason)
-		case payloadVolume(vm, disk.Target, path) != "":
-			plan.block(AlreadyLUKS, disk.Target, "", "the disk %s is encrypted already: it is the payload of %s", disk.Target, payloadVolume(vm, disk.Target, path))
 		default:
 			d.addDisk(plan, disk, facts)
 		}

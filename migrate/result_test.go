@@ -43,10 +43,14 @@ func TestAVMWithOnePlainDiskLeftIsNotDone(t *testing.T) {
 }
 
 func TestACloneOfOursIsDoneWhetherItsDisksAreOpenOrLocked(t *testing.T) {
-	for _, locked := range []bool{true, false} {
+	for _, c := range []struct{ locked, sliced bool }{{true, false}, {false, false}, {true, true}, {false, true}} {
+		locked := c.locked
 		s := imap(t)
 		plan := s.plan()
 		edit := plan.edit()
+		if c.sliced { // its source was no multiple of 4096 bytes
+			edit.Disks[0].GuestSize = gib - 512
+		}
 		rewritten, err := domainxml.Rewrite(s.vm().Raw, edit)
 		if err != nil {
 			t.Fatal(err)
@@ -68,7 +72,7 @@ func TestACloneOfOursIsDoneWhetherItsDisksAreOpenOrLocked(t *testing.T) {
 			t.Fatal(err)
 		}
 		if of.Result() != ResultDone || !strings.Contains(of.Blockers[0].Message, "vg0/imap-vda-luks") {
-			t.Errorf("locked %v: %s: %v", locked, of.Result(), of.Blockers)
+			t.Errorf("%+v: %s: %v", c, of.Result(), of.Blockers)
 		}
 	}
 }
