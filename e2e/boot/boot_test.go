@@ -32,6 +32,17 @@ func TestAGuestIsUnlockedAtBootAndItsDisksAreLockedAfterItAtShutdown(t *testing.
 	t.Run("its unit stops it and locks its disks", h.stopped)
 	t.Run("a VM of an odd name, called otherwise by now", h.oddName)
 	t.Run("a TPM and a token that are not there", h.absent)
+	t.Run("a tang server", h.tang)
+	if err := h.Stop(); err != nil {
+		t.Fatal(err)
+	}
+
+	t.Log("the third boot: with the tang server, and to look at the log of the shutdown")
+	h = boots(t, dir, func(o scenario.Options) (*scenario.Stage, error) { return scenario.Return(t.Context(), o) })
+	t.Run("the guest was off before its disks were locked", h.orderlyShutdown)
+	t.Run("the tang server unlocks at boot", h.tangAtBoot)
+	t.Run("disable gives all back", h.disable)
+	t.Run("a TPM", h.tpm)
 }
 
 // furnish moves the guest, which is made one that runs until it is told to
@@ -177,6 +188,24 @@ func (h host) startedAtBoot(t *testing.T) {
 // earlier compares two times in microseconds.
 func earlier(a, b string) bool {
 	return a != "" && a != "0" && (len(a) < len(b) || len(a) == len(b) && a < b)
+}
+
+func (h host) orderlyShutdown(t *testing.T) {
+	text := h.sh(t, `journalctl --no-pager -b -1 -o short-monotonic --output-fields=MESSAGE _COMM=vmmigrate + _COMM=systemd-cryptse + _COMM=libvirt-guests. + UNIT="$1" + UNIT="$2" + UNIT=libvirtd.service + UNIT=libvirt-guests.service`, unit, crypt)
+	t.Log("\n" + text)
+	last := -1
+	for _, says := range []string{"imap-luks: off", "vda: locked", "Stopped " + unit, "Stopped " + crypt} {
+		at := strings.LastIndex(text, says)
+		if at <= last {
+			t.Errorf("the log of the shutdown does not say %q, or too early", says)
+		}
+		last = max(last, at)
+	}
+	for _, after := range []string{"Stopped libvirt-guests.service", "Stopped libvirtd.service"} {
+		if at := strings.LastIndex(text, after); at >= 0 && at < strings.LastIndex(text, "imap-luks: off") {
+			t.Errorf("%q came before the guest was off", after)
+		}
+	}
 }
 
 // serialLog is where what the guest says is written.

@@ -3,6 +3,7 @@
 package boot
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/vmmigrate/vmmigrate/e2e/scenario"
@@ -11,7 +12,9 @@ import (
 // with is key file and all.
 func with(args ...string) []string { return append(args, "--key-file", scenario.KeyFile) }
 
-func disabling() []string { return []string{"autostart", "disable", "imap-luks"} }
+func disabling(args ...string) []string {
+	return append([]string{"autostart", "disable", "imap-luks"}, args...)
+}
 
 // slots are the key slots and tokens of both disks.
 func (h host) slots(t *testing.T) string {
@@ -28,6 +31,15 @@ func (h host) stopped(t *testing.T) {
 	// A guest without a record of its own is not held up by this one's.
 	h.does(t, 0, with("start", "imap-luks"))
 	h.does(t, 0, []string{"stop", "imap-luks", "--force", "--timeout", "0s"})
+	h.open(t)
+}
+
+// startsAndStops starts the guest by its unit, as a boot does.
+func (h host) startsAndStops(t *testing.T) {
+	t.Helper()
+	h.sh(t, `systemctl start "$1" || { journalctl --no-pager -b -o cat -u "systemd-cryptsetup@*" -u clevis-luks-askpass -u "$1" | tail -n 60; exit 1; }`, unit)
+	h.open(t, vda, vdb)
+	h.sh(t, `[ "$(virsh domstate imap-luks)" = running ]; virsh -q destroy imap-luks; systemctl stop "$1"`, unit)
 	h.open(t)
 }
 
@@ -58,5 +70,88 @@ func (h host) absent(t *testing.T) {
 	h.unchanged(t)
 	if after := h.slots(t); after != before {
 		t.Errorf("the slots were %s and are %s", before, after)
+	}
+}
+
+func (h host) tpm(t *testing.T) {
+	h.does(t, 0, []string{"stop", "imap-luks", "--force", "--timeout", "0s"})
+	before := h.slots(t)
+	h.sh(t, `mkdir -p /root/tpm; swtpm socket --tpm2 --tpmstate dir=/root/tpm --server type=tcp,port=2321 --ctrl type=tcp,port=2322 --flags not-need-init,startup-clear --daemon`)
+	h.does(t, 0, with(enabling("--unlock", "tpm2", "--tpm2-device", "swtpm:")...), "vda: key added", "vdb: key added", "for tpm2", "unlocked by this machine's TPM", "header saved", "PCR policy")
+	t.Log(h.slots(t))
+	h.startsAndStops(t)
+	h.does(t, 0, []string{"status"}, "is unlocked at boot by tpm2")
+	h.does(t, 0, enabling("--unlock", "tpm2")) // nothing is asked for
+	h.sh(t, `cryptsetup luksKillSlot --batch-mode /dev/vg0/imap-vdb-luks 1`)
+	h.does(t, 0, []string{"status"}, "broken: disk vdb has lost the key slot that tpm2 unlocks")
+	h.does(t, 0, with(enabling("--unlock", "tpm2")...), "vdb: key added")
+	h.does(t, 2, disabling(), "there is no terminal")
+	h.does(t, 0, with(disabling()...), "vda: key taken away", "vdb: key taken away", "header saved")
+	if after := h.slots(t); after != before {
+		t.Errorf("the slots were %s and are %s", before, after)
+	}
+	h.unchanged(t)
+	h.sh(t, `pid=$(pidof swtpm); kill "$pid"`)
+}
+
+const tangURL = "http://127.0.0.1:8880"
+
+func (h host) tang(t *testing.T) {
+	h.sh(t, `mv /usr/bin/clevis-luks-bind /root`)
+	h.does(t, 3, with(enabling("--unlock", "tang", tangURL, "--yes")...), "it comes with the package clevis-luks")
+	h.sh(t, `mv /root/clevis-luks-bind /usr/bin; mv /usr/lib/systemd/system/clevis-luks-askpass.path /root`)
+	h.does(t, 3, with(enabling("--unlock", "tang", tangURL, "--yes")...), "it comes with the package clevis-systemd")
+	h.sh(t, `mv /root/clevis-luks-askpass.path /usr/lib/systemd/system`)
+	h.does(t, 3, with(enabling("--unlock", "tang", tangURL, "--yes")...), "connection refused", "curl --fail")
+	h.sh(t, `/usr/libexec/tangd-keygen /var/lib/tang; chown -R _tang: /var/lib/tang
+		mkdir -p /etc/systemd/system/tangd.socket.d; printf '[Socket]\nListenStream=\nListenStream=127.0.0.1:8880\n' >/etc/systemd/system/tangd.socket.d/port.conf
+		systemctl daemon-reload; systemctl -q enable --now tangd.socket`)
+	thumbprint := h.sh(t, `tang-show-keys 8880`)
+	h.does(t, 2, with(enabling("--unlock", "tang", tangURL)...), thumbprint, "give --yes")
+	h.does(t, 3, with(enabling("--unlock", "tang", tangURL, "--tang-thumbprint", "x")...), "does not sign with the key x", thumbprint)
+	h.does(t, 0, with(enabling("--unlock", "tang", tangURL, "--tang-thumbprint", thumbprint)...), "for tang", "unlocked by the tang server "+tangURL)
+	t.Log(h.slots(t))
+	h.startsAndStops(t)
+
+	t.Run("that is gone keeps the guest off, says so, and holds nothing up", func(t *testing.T) {
+		// As a boot does it, with less patience.
+		h.sh(t, `systemctl stop tangd.socket; sed -i 's/timeout=5min/timeout=5s/' /persist/etc/crypttab; systemctl daemon-reload
+			! systemctl start "$1"`, unit)
+		h.open(t)
+		h.does(t, 0, []string{"status"}, "broken: its unit failed")
+		if log := h.sh(t, `journalctl --no-pager -b -o cat -u "$1" -u "$2" | tail -n 20`, unit, crypt); !strings.Contains(log, "Dependency failed for "+unit) || !strings.Contains(log, crypt+": Failed with result") {
+			t.Errorf("the log says\n%s", log)
+		} else {
+			t.Log("\n" + log)
+		}
+		h.does(t, 0, with("start", "imap-luks"), "imap-luks: started")
+		h.sh(t, `[ "$(systemctl is-active "$1")" = active ]`, unit)
+		h.sh(t, `virsh -q destroy imap-luks`)
+		h.does(t, 0, []string{"stop", "imap-luks"})
+		h.sh(t, `[ "$(systemctl is-active "$1")" = inactive ]; systemctl start tangd.socket`, unit)
+		h.does(t, 0, enabling("--unlock", "tang", tangURL), "lines for cr_imap_vda, cr_imap_vdb")
+	})
+	h.sh(t, `systemctl start "$1"`, unit)
+	log := h.serialLog(t)
+	h.until(t, "the guest serves", guestLimit, `grep -q 'GUEST serves' "$1"`, log)
+}
+
+func (h host) tangAtBoot(t *testing.T) {
+	h.until(t, "the guest's unit is active", guestLimit, `[ "$(systemctl is-active "$1")" = active ]`, unit)
+	h.open(t, vda, vdb)
+	log := h.sh(t, `journalctl --no-pager -b -o short-monotonic -u clevis-luks-askpass -u "systemd-cryptsetup@*" -u "$1"`, unit)
+	if !strings.Contains(log, "Unlocked /dev/disk/by-uuid/") {
+		t.Errorf("clevis did not unlock:\n%s", log)
+	}
+	t.Log("\n" + log)
+}
+
+func (h host) disable(t *testing.T) {
+	h.does(t, 0, with(disabling()...), "libvirt's own autostart is on again", "vda: key taken away")
+	h.unchanged(t)
+	h.does(t, 0, []string{"status"}, "is marked to start with the host")
+	h.open(t, vda, vdb)
+	if slots := h.slots(t); strings.Contains(slots, "clevis") {
+		t.Errorf("left are %s", slots)
 	}
 }
