@@ -242,10 +242,12 @@ func TestStatusSaysWhatOfAnAutostartIsBroken(t *testing.T) {
 		"a disabled unit": {func(_ *world, s *systemd) {
 			_ = os.Remove(filepath.Join(s.root, wants, "vmmigrate-guest@imap.service"))
 		}, "its unit is disabled"},
-		"a line that is gone":  {func(_ *world, s *systemd) { _ = os.WriteFile(filepath.Join(s.root, boot.Crypttab), nil, 0o644) }, "has lost its line for cr_imap_vda"},
-		"a slot that is gone":  {func(w *world, _ *systemd) { w.Enroller.(*machines).tokens = map[string][]Token{} }, "disk vda has lost the key slot that tpm2 unlocks"},
-		"libvirt's own":        {func(w *world, _ *systemd) { w.autostarts(cloneUUID, true) }, "libvirt's own autostart is on again"},
-		"an order that is not": {func(w *world, _ *systemd) { _ = w.Boot.Unorder("cr_imap_vdb") }, "the drop-in of systemd-cryptsetup@cr_imap_vdb.service is gone"},
+		"a line that is gone":       {func(_ *world, s *systemd) { _ = os.WriteFile(filepath.Join(s.root, boot.Crypttab), nil, 0o644) }, "has lost its line for cr_imap_vda"},
+		"a slot that is gone":       {func(w *world, _ *systemd) { w.Enroller.(*machines).tokens = map[string][]Token{} }, "disk vda has lost the key slot that tpm2 unlocks"},
+		"libvirt's own":             {func(w *world, _ *systemd) { w.autostarts(cloneUUID, true) }, "libvirt's own autostart is on again"},
+		"an order that is not":      {func(w *world, _ *systemd) { _ = w.Boot.Unorder("cr_imap_vdb") }, "the drop-in of systemd-cryptsetup@cr_imap_vdb.service is gone"},
+		"a guest that failed":       {func(_ *world, s *systemd) { s.failed = "vmmigrate-guest@imap.service" }, "its unit failed when it was started last (exit-code)"},
+		"a disk that stayed locked": {func(_ *world, s *systemd) { s.failed = "systemd-cryptsetup@cr_imap_vdb.service" }, "cr_imap_vdb was not unlocked when it was tried last (exit-code): journalctl --unit 'systemd-cryptsetup@cr_imap_vdb.service' says why"},
 		"no template": {func(_ *world, s *systemd) {
 			_ = os.Remove(filepath.Join(s.root, "usr/lib/systemd/system", boot.Template))
 		}, "is not installed"},

@@ -50,7 +50,7 @@ func (m *Manager) bootStatus(ctx context.Context, clone *Clone, records []boot.R
 	if err := m.Boot.Ready(r.Unlock.Method); err != nil {
 		bad("%v", err)
 	}
-	m.unitStatus(ctx, s, bad)
+	m.unitStatus(ctx, s, r, bad)
 	if clone.Autostart {
 		bad("libvirt's own autostart is on again, and fails while the disks are locked")
 	}
@@ -66,7 +66,7 @@ func (m *Manager) bootStatus(ctx context.Context, clone *Clone, records []boot.R
 	return s
 }
 
-func (m *Manager) unitStatus(ctx context.Context, s *BootStatus, bad func(string, ...any)) {
+func (m *Manager) unitStatus(ctx context.Context, s *BootStatus, r boot.Record, bad func(string, ...any)) {
 	state, err := m.Boot.State(ctx, s.Unit)
 	if err != nil {
 		bad("how its unit stands can't be told: %v", err)
@@ -81,6 +81,20 @@ func (m *Manager) unitStatus(ctx context.Context, s *BootStatus, bad func(string
 	}
 	if state.Active == "failed" {
 		bad("its unit failed when it was started last (%s): journalctl --unit says why", state.Result)
+	}
+	if state.Active == "active" {
+		return
+	}
+	// A unit whose disks were not unlocked was never started, and so is
+	// inactive and not failed: only theirs say that a boot went wrong.
+	for _, mapper := range r.Mappers() {
+		unit := boot.CryptUnit(mapper)
+		switch state, err := m.Boot.State(ctx, unit); {
+		case err != nil:
+			bad("how the unit that unlocks %s stands can't be told: %v", mapper, err)
+		case state.Active == "failed":
+			bad("%s was not unlocked when it was tried last (%s): journalctl --unit '%s' says why", mapper, state.Result, unit)
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ type systemd struct {
 	active map[string]bool
 	ran    []string
 	fail   string // the verb that fails
+	failed string // the unit that did when it was started last
 }
 
 const wants = "/etc/systemd/system/multi-user.target.wants/"
@@ -48,7 +49,11 @@ func (s *systemd) Run(_ context.Context, cmd command.Cmd) (command.Result, error
 		if s.active[words[1]] {
 			state = "active"
 		}
-		return command.Result{Stdout: []byte("LoadState=loaded\nActiveState=" + state + "\nResult=success\n")}, nil
+		result := "success"
+		if s.failed == words[1] {
+			state, result = "failed", "exit-code"
+		}
+		return command.Result{Stdout: []byte("LoadState=loaded\nActiveState=" + state + "\nResult=" + result + "\n")}, nil
 	}
 	return command.Result{}, nil
 }
