@@ -7,8 +7,8 @@ set -eu
 host="user-mode-linux kmod udev iproute2 procps gcc libc6-dev lvm2 thin-provisioning-tools mdadm cryptsetup-bin
 	libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils virtinst"
 # What a host boots with and unlocks disks by: systemd as its process 1, a tang
-# server, and a TPM in software that several disks can ask at once.
-boot="systemd-sysv dbus clevis-luks clevis-systemd tang swtpm tpm2-abrmd libtss2-tcti-swtpm0 libtss2-tcti-tabrmd0 libtss2-esys-3.0.2-0 libtss2-mu0 libtss2-rc0"
+# server, and a TPM in software.
+boot="systemd-sysv dbus clevis-luks clevis-systemd tang swtpm libtss2-tcti-swtpm0 libtss2-esys-3.0.2-0 libtss2-mu0 libtss2-rc0"
 # What the guest is built from, besides its kernel, which is fetched, not installed.
 guest="busybox-static e2fsprogs fdisk grub-common grub-pc-bin genisoimage"
 # What libvirt's own domain files are unpacked and judged with, and the man pages.

@@ -42,7 +42,6 @@ func TestAGuestIsUnlockedAtBootAndItsDisksAreLockedAfterItAtShutdown(t *testing.
 	t.Run("the guest was off before its disks were locked", h.orderlyShutdown)
 	t.Run("the tang server unlocks at boot", h.tangAtBoot)
 	t.Run("disable gives all back", h.disable)
-	t.Run("a TPM", h.tpm)
 }
 
 // furnish moves the guest, which is made one that runs until it is told to

@@ -34,15 +34,6 @@ func (h host) stopped(t *testing.T) {
 	h.open(t)
 }
 
-// startsAndStops starts the guest by its unit, as a boot does.
-func (h host) startsAndStops(t *testing.T) {
-	t.Helper()
-	h.sh(t, `systemctl start "$1" || { journalctl --no-pager -b -o cat -u "systemd-cryptsetup@*" -u clevis-luks-askpass -u "$1" | tail -n 60; exit 1; }`, unit)
-	h.open(t, vda, vdb)
-	h.sh(t, `[ "$(virsh domstate imap-luks)" = running ]; virsh -q destroy imap-luks; systemctl stop "$1"`, unit)
-	h.open(t)
-}
-
 func (h host) oddName(t *testing.T) {
 	const odd = `vmmigrate-guest@\x2dB\xc3\xbcro\x20\x26\x20\x25h.service`
 	h.sh(t, `virsh dumpxml --inactive --security-info imap-luks >/root/clone.xml
@@ -71,30 +62,6 @@ func (h host) absent(t *testing.T) {
 	if after := h.slots(t); after != before {
 		t.Errorf("the slots were %s and are %s", before, after)
 	}
-}
-
-func (h host) tpm(t *testing.T) {
-	h.does(t, 0, []string{"stop", "imap-luks", "--force", "--timeout", "0s"})
-	before := h.slots(t)
-	// A TPM has room for three sessions. Where it is a device, the kernel shares
-	// it out among its clients, as /dev/tpmrm0; here tpm2-abrmd does.
-	h.sh(t, `mkdir -p /root/tpm; swtpm socket --tpm2 --tpmstate dir=/root/tpm --server type=tcp,port=2321 --ctrl type=tcp,port=2322 --flags not-need-init,startup-clear --daemon
-		systemd-run -q --unit=abrmd --service-type=dbus -p BusName=com.intel.tss2.Tabrmd tpm2-abrmd --allow-root --tcti=swtpm:`)
-	h.does(t, 0, with(enabling("--unlock", "tpm2", "--tpm2-device", "tabrmd:")...), "vda: key added", "vdb: key added", "for tpm2", "unlocked by this machine's TPM", "header saved", "PCR policy")
-	t.Log(h.slots(t))
-	h.startsAndStops(t)
-	h.does(t, 0, []string{"status"}, "is unlocked at boot by tpm2")
-	h.does(t, 0, enabling("--unlock", "tpm2")) // nothing is asked for
-	h.sh(t, `cryptsetup luksKillSlot --batch-mode /dev/vg0/imap-vdb-luks 1`)
-	h.does(t, 0, []string{"status"}, "broken: disk vdb has lost the key slot that tpm2 unlocks")
-	h.does(t, 0, with(enabling("--unlock", "tpm2")...), "vdb: key added")
-	h.does(t, 2, disabling(), "there is no terminal")
-	h.does(t, 0, with(disabling()...), "vda: key taken away", "vdb: key taken away", "header saved")
-	if after := h.slots(t); after != before {
-		t.Errorf("the slots were %s and are %s", before, after)
-	}
-	h.unchanged(t)
-	h.sh(t, `systemctl stop abrmd; pid=$(pidof swtpm); kill "$pid"`)
 }
 
 const tangURL = "http://127.0.0.1:8880"
