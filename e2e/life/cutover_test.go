@@ -49,7 +49,7 @@ func TestACutOverCloneBootsUnderItsOriginalsNameAndGoesBack(t *testing.T) {
 		h.does(t, 3, []string{"cutover", "imap-luks"}, "its volume group is exported", "vgimport vg0")
 		h.sh(t, `vgimport -q vg0; vgchange -q -ay vg0`)
 		h.does(t, 3, []string{"--state-dir", "/proc/nowhere", "cutover", "imap-luks"}, "the journal could not be written")
-		h.sh(t, `mkdir /root/ro /root/full; mount -t tmpfs -o ro none /root/ro; mount -t tmpfs -o size=16k,mode=700 none /root/full; head -c 12288 /dev/zero >/root/full/x`)
+		h.sh(t, `mkdir /root/ro /root/full; mount -t tmpfs -o ro,mode=700 none /root/ro; mount -t tmpfs -o size=16k,mode=700 none /root/full; head -c 12288 /dev/zero >/root/full/x`)
 		h.does(t, 3, []string{"--state-dir", "/root/ro", "cutover", "imap-luks"}, "read-only file system")
 		full := h.does(t, -1, []string{"--state-dir", "/root/full", "cutover", "imap-luks"}, "no space left on device")
 		if strings.Contains(full, "vmmigrate rollback") { // it had begun
