@@ -144,15 +144,24 @@ func (h host) killed(t *testing.T, signal syscall.Signal, code int, clone string
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
+	var result testhost.Result
+	var err error
+	ended := make(chan struct{})
+	go func() {
+		result, err = c.Wait(t.Context())
+		close(ended)
+	}()
 	select {
 	case <-seen:
+	case <-ended:
+		t.Fatalf("it ends before it wipes: %+v, %v", result, err)
 	case <-time.After(3 * time.Minute):
 		t.Fatal("it does not get to wipe")
 	}
 	if err := c.Signal(signal); err != nil {
 		t.Fatal(err)
 	}
-	result, err := c.Wait(t.Context())
+	<-ended
 	var exit *testhost.ExitError
 	if !errors.As(err, &exit) || result.ExitCode != code {
 		t.Errorf("after %s: %+v, %v", signal, result, err)
@@ -246,9 +255,9 @@ func (h host) refusesToRetire(t *testing.T) {
 	h.sh(t, `vgimport -q vg0; vgchange -q -ay vg0`)
 	h.does(t, 0, with("unlock", "two-luks"))
 
-	h.sh(t, `cp -a /var/lib/libvirt/images/imap-data.raw /root/data; mv /var/lib/libvirt/images/imap-data.raw /root/original; cp -a /root/data /var/lib/libvirt/images/imap-data.raw`)
+	h.sh(t, `cd /var/lib/libvirt/images; mv imap-data.raw original; cp -a original imap-data.raw`)
 	h.does(t, 3, retires("imap-luks", "--method", "zero"), "is another file than the one that was copied")
-	h.sh(t, `mv /root/original /var/lib/libvirt/images/imap-data.raw`)
+	h.sh(t, `cd /var/lib/libvirt/images; mv original imap-data.raw`)
 
 	code, shown := h.typed(t, strings.TrimSuffix(scenario.Key, "\n")+"\none\n", "retire", "one-luks", "--method", "zero", "--key-file", scenario.KeyFile)
 	if code != 3 || !strings.Contains(shown, "not confirmed") || !strings.Contains(shown, "type the name of the clone, one-luks:") {
