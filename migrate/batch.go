@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"sync"
+
+	"github.com/vmmigrate/vmmigrate/lvm"
 )
 
 // Task is one VM of a batch: a plan to carry out, a job to go on with, or a VM
@@ -66,10 +68,16 @@ func (e *Engine) RunAll(ctx context.Context, tasks []Task, options BatchOptions)
 		engine: &Engine{Env: &env, StopAfter: e.StopAfter}, options: options,
 		outcomes: make([]Outcome, len(tasks)), devices: make([][]string, len(tasks)), ended: make(chan int),
 	}
+	var groups []lvm.VG
+	if len(tasks) > 1 {
+		// One alone meets no other on a device. If the groups can't be told,
+		// neither can the devices.
+		groups, _ = e.Env.Volumes.VGs(ctx)
+	}
 	for i, task := range tasks {
 		b.outcomes[i].Task = task
-		if !task.Done {
-			b.devices[i] = e.devicesOf(ctx, task.Plan)
+		if !task.Done && groups != nil {
+			b.devices[i] = e.devicesOf(ctx, task.Plan, groups)
 		}
 	}
 	b.run(ctx)
@@ -176,11 +184,7 @@ func (b *batch) err(ctx context.Context) error {
 // devicesOf names the physical devices that a plan reads and writes, or nil if
 // that can't be told. Where a group puts a new volume is not known beforehand,
 // so all its physical volumes count.
-func (e *Engine) devicesOf(ctx context.Context, plan *Plan) []string {
-	groups, err := e.Env.Volumes.VGs(ctx)
-	if err != nil {
-		return nil
-	}
+func (e *Engine) devicesOf(ctx context.Context, plan *Plan, groups []lvm.VG) []string {
 	var devices []string
 	for _, disk := range plan.Disks {
 		paths := disk.Source.paths()

@@ -239,7 +239,7 @@ func (e *Engine) forward(ctx context.Context, job *Job, a act) error {
 	if err := job.record(journal.Intent, k); err != nil {
 		return err
 	}
-	if err := a.step.Do(ctx, job, a.disk); err != nil {
+	if err := a.step.Do(ctx, job, a.disk, standing); err != nil {
 		return err
 	}
 	if err := job.record(journal.Done, k); err != nil {

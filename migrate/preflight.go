@@ -106,8 +106,15 @@ func (e *Env) sourceSound(ctx context.Context, plan *Plan, disk *DiskPlan) error
 
 // unclaimed checks that no name the job will use is taken by now.
 func (e *Env) unclaimed(ctx context.Context, plan *Plan) error {
-	facts, err := e.Gather(ctx)
-	if err != nil {
+	facts := new(Facts)
+	var err error
+	if facts.LVs, err = e.Volumes.LVs(ctx); err != nil {
+		return err
+	}
+	if facts.Mappers, err = e.Devices.MapperNames(ctx); err != nil {
+		return fmt.Errorf("list the device-mapper devices: %w", err)
+	}
+	if facts.Domains, err = e.gatherDomains(ctx); err != nil {
 		return err
 	}
 	again := &Plan{VM: plan.VM, Clone: plan.Clone, Disks: plan.Disks, Options: plan.Options}

@@ -42,8 +42,9 @@ type Step interface {
 	Name() StepName
 	// Check says whether the step's effect stands.
 	Check(ctx context.Context, job *Job, disk *DiskPlan) (Standing, error)
-	// Do brings the effect about and returns when it is on disk.
-	Do(ctx context.Context, job *Job, disk *DiskPlan) error
+	// Do brings the effect about, from where Check just found it, and returns
+	// when it is on disk.
+	Do(ctx context.Context, job *Job, disk *DiskPlan, found Standing) error
 	// Undo takes it back; an effect that is not there is a success.
 	Undo(ctx context.Context, job *Job, disk *DiskPlan) error
 }

@@ -23,7 +23,7 @@ func (closeMappings) Check(ctx context.Context, job *Job, _ *DiskPlan) (Standing
 	return Present, nil
 }
 
-func (closeMappings) Do(ctx context.Context, job *Job, _ *DiskPlan) error {
+func (closeMappings) Do(ctx context.Context, job *Job, _ *DiskPlan, _ Standing) error {
 	for i := range job.Plan.Disks {
 		if err := closeOurs(ctx, job, &job.Plan.Disks[i]); err != nil {
 			return err

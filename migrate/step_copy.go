@@ -85,7 +85,7 @@ func (n *copyNote) add(result blockcopy.Result) {
 	}
 }
 
-func (copyDisk) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
+func (copyDisk) Do(ctx context.Context, job *Job, disk *DiskPlan, _ Standing) error {
 	chunks, err := job.chunks(disk)
 	if err != nil {
 		return err

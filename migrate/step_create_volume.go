@@ -41,11 +41,7 @@ func (createVolume) Check(ctx context.Context, job *Job, disk *DiskPlan) (Standi
 	return Present, nil
 }
 
-func (c createVolume) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
-	standing, err := c.Check(ctx, job, disk)
-	if err != nil || standing == Present {
-		return err
-	}
+func (createVolume) Do(ctx context.Context, job *Job, disk *DiskPlan, standing Standing) error {
 	if standing == Partial {
 		return job.Volumes.Activate(ctx, disk.Volume.VG, disk.Volume.Name)
 	}

@@ -143,7 +143,7 @@ func (j *Job) cloneByName(ctx context.Context) (domain hypervisor.Domain, found 
 	return domain, true, nil
 }
 
-func (define) Do(ctx context.Context, job *Job, _ *DiskPlan) error {
+func (define) Do(ctx context.Context, job *Job, _ *DiskPlan, _ Standing) error {
 	// The last moment at which a source that was started in between still
 	// keeps a clone from existing.
 	if err := job.atRest(ctx, job.Plan); err != nil {

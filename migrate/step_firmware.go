@@ -34,7 +34,7 @@ func (firmware) Check(_ context.Context, job *Job, _ *DiskPlan) (Standing, error
 	return Present, nil
 }
 
-func (f firmware) Do(ctx context.Context, job *Job, _ *DiskPlan) error {
+func (f firmware) Do(ctx context.Context, job *Job, _ *DiskPlan, _ Standing) error {
 	if len(job.Plan.Firmware.Files) == 0 {
 		return nil
 	}

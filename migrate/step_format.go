@@ -51,7 +51,7 @@ func (format) Check(ctx context.Context, job *Job, disk *DiskPlan) (Standing, er
 	return Present, nil
 }
 
-func (format) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
+func (format) Do(ctx context.Context, job *Job, disk *DiskPlan, _ Standing) error {
 	key, err := job.unlockKey(ctx)
 	if err != nil {
 		return err

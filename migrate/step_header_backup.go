@@ -30,7 +30,7 @@ func (headerBackup) Check(_ context.Context, job *Job, _ *DiskPlan) (Standing, e
 	return Present, nil
 }
 
-func (h headerBackup) Do(ctx context.Context, job *Job, _ *DiskPlan) error {
+func (h headerBackup) Do(ctx context.Context, job *Job, _ *DiskPlan, _ Standing) error {
 	// cryptsetup refuses to replace a file.
 	if err := h.Undo(ctx, job, nil); err != nil {
 		return err

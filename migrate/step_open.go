@@ -39,7 +39,7 @@ func ours(mapping luks.Mapping, disk *DiskPlan) error {
 	return nil
 }
 
-func (o open) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
+func (o open) Do(ctx context.Context, job *Job, disk *DiskPlan, _ Standing) error {
 	key, err := job.unlockKey(ctx)
 	if err != nil {
 		return err

@@ -45,7 +45,7 @@ func (recoveryKey) Check(_ context.Context, job *Job, _ *DiskPlan) (Standing, er
 	return Absent, nil
 }
 
-func (recoveryKey) Do(ctx context.Context, job *Job, _ *DiskPlan) error {
+func (recoveryKey) Do(ctx context.Context, job *Job, _ *DiskPlan, _ Standing) error {
 	if job.KeySlots == nil || job.Recovery == nil {
 		return errors.New("there is nowhere to hand a recovery key over")
 	}

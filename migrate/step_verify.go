@@ -23,7 +23,7 @@ func (verifyDisk) Check(_ context.Context, job *Job, disk *DiskPlan) (Standing, 
 	return Absent, nil
 }
 
-func (verifyDisk) Do(ctx context.Context, job *Job, disk *DiskPlan) error {
+func (verifyDisk) Do(ctx context.Context, job *Job, disk *DiskPlan, _ Standing) error {
 	if job.Plan.Options.Verify == VerifyNone {
 		job.say(Verify, disk, "not asked for")
 		return nil
