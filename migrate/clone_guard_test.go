@@ -74,6 +74,14 @@ func TestACloneThatMayHaveWrittenIsRemovedOnlyWithForce(t *testing.T) {
 		if err := w.rollback(plan.Job, false); !errors.As(err, &started) || started.Running || !strings.HasPrefix(started.Evidence, evidence) {
 			t.Errorf("%s: %v", evidence, err)
 		}
+		// What can be told without reading is told before anybody is asked.
+		started = nil
+		if err := (&Engine{Env: w.env()}).Refusal(w.context(), plan.Job, false); errors.As(err, &started) == strings.Contains(evidence, "differs") {
+			t.Errorf("%s, at once: %v", evidence, err)
+		}
+		if err := (&Engine{Env: w.env()}).Refusal(w.context(), plan.Job, true); err != nil {
+			t.Errorf("%s, at once, with force: %v", evidence, err)
+		}
 		w.wantSame(after, evidence)
 		if err := w.rollback(plan.Job, true); err != nil {
 			t.Errorf("%s, with force: %v", evidence, err)

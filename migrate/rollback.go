@@ -31,6 +31,18 @@ func (e *Engine) Rollback(ctx context.Context, id string, force bool) error {
 	return nil
 }
 
+// Refusal is the error that a Rollback would be refused with, as far as it can
+// be told at once, without reading a payload: nobody has to be asked whether they
+// mean what is refused anyway.
+func (e *Engine) Refusal(ctx context.Context, id string, force bool) error {
+	job, err := e.open(id)
+	if err != nil {
+		return err
+	}
+	defer job.close()
+	return job.guardQuickly(job.locks.hold(ctx), force)
+}
+
 // RollbackError says that a rollback could not take everything back. It can be
 // repeated.
 type RollbackError struct {

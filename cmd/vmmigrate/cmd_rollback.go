@@ -51,8 +51,7 @@ func (s *session) rollback(c *cli.Context) error {
 		return err // a damaged journal is found by its id
 	}
 	if info.State == migrate.StateDone {
-		question := fmt.Sprintf("Job %s is done. Remove the clone %s and its encrypted disks?", info.ID, info.Plan.Clone.Name)
-		if err := s.confirm(c.Context, c, question); err != nil {
+		if err := s.canConfirm(c); err != nil {
 			return err
 		}
 	}
@@ -61,6 +60,15 @@ func (s *session) rollback(c *cli.Context) error {
 		return err
 	}
 	defer closeHost()
+	if info.State == migrate.StateDone {
+		if err := (&migrate.Engine{Env: env}).Refusal(c.Context, info.ID, c.Bool("force")); err != nil {
+			return err
+		}
+		question := fmt.Sprintf("Job %s is done. Remove the clone %s and its encrypted disks?", info.ID, info.Plan.Clone.Name)
+		if err := s.confirm(c.Context, c, question); err != nil {
+			return err
+		}
+	}
 	reporter := s.reporter()
 	env.Reporter = reporter
 	engine := &migrate.Engine{Env: env}

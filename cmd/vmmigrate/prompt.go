@@ -89,16 +89,24 @@ func (s *session) ask(ctx context.Context, in *os.File, question string) ([]byte
 	}
 }
 
+// canConfirm says whether confirm could ask, or would not have to.
+func (s *session) canConfirm(c *cli.Context) error {
+	if _, ok := s.terminalIn(); ok || c.Bool("yes") {
+		return nil
+	}
+	return &usageError{reason: "this asks before it goes on, and there is no terminal to ask on; give --yes", command: c.Command.Name}
+}
+
 // confirm asks a yes-or-no question. Without a terminal, and without --yes,
 // the answer is a usage error: it never waits for nobody.
 func (s *session) confirm(ctx context.Context, c *cli.Context, question string) error {
 	if c.Bool("yes") {
 		return nil
 	}
-	in, ok := s.terminalIn()
-	if !ok {
-		return &usageError{reason: "this asks before it goes on, and there is no terminal to ask on; give --yes", command: c.Command.Name}
+	if err := s.canConfirm(c); err != nil {
+		return err
 	}
+	in, _ := s.terminalIn()
 	fmt.Fprintf(s.err, "%s [y/N] ", question)
 	answered := make(chan string, 1)
 	go func() {
