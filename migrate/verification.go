@@ -29,6 +29,8 @@ type Verification struct {
 type LockedPayloadError struct {
 	// Mapper is its name, and Volume the path of the LUKS volume.
 	Mapper, Volume string
+	// Clone is the domain with that disk, or "" where there is none yet.
+	Clone string
 }
 
 func (e *LockedPayloadError) Error() string {
@@ -44,17 +46,25 @@ func (e *Engine) Verify(ctx context.Context, id string) ([]Verification, error) 
 	}
 	defer job.close()
 	// A running guest writes to its disk while we read it: whatever came out
-	// would mean nothing.
+	// would mean nothing. The clone is looked at first: with its original's place
+	// it also has the name and UUID by which the original was known.
+	clone := ""
+	if domain, found, err := job.clone(ctx); err == nil && found {
+		if clone = domain.Name; domain.State.Active() {
+			return nil, &CloneStartedError{Clone: clone, Running: true}
+		}
+	}
 	if err := job.sourcesAtRest(ctx); err != nil {
 		return nil, err
-	}
-	if domain, found, err := job.clone(ctx); err == nil && found && domain.State.Active() {
-		return nil, &CloneStartedError{Clone: domain.Name, Running: true}
 	}
 	var found []Verification
 	var differences []error
 	for i := range job.Plan.Disks {
 		v, err := job.verify(ctx, &job.Plan.Disks[i])
+		var locked *LockedPayloadError
+		if errors.As(err, &locked) {
+			locked.Clone = clone
+		}
 		var differs *DifferenceError
 		if err != nil && !errors.As(err, &differs) {
 			return found, err

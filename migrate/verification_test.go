@@ -63,7 +63,7 @@ func TestAVerificationNeedsEverybodyAtRestAndThePayloadOpen(t *testing.T) {
 	w.virt.quietly("imap-luks", hypervisor.ShutOff)
 	w.cutPower()
 	var locked *LockedPayloadError
-	if _, err := w.verify(plan.Job); !errors.As(err, &locked) || locked.Mapper != plan.Disks[0].Mapper || locked.Volume != plan.Disks[0].Volume.Path {
+	if _, err := w.verify(plan.Job); !errors.As(err, &locked) || locked.Mapper != plan.Disks[0].Mapper || locked.Volume != plan.Disks[0].Volume.Path || locked.Clone != "imap-luks" {
 		t.Errorf("with the disks locked: %v", err)
 	}
 }

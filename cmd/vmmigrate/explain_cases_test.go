@@ -111,6 +111,7 @@ func jobCases() []explainCase {
 		{"a rollback that can't be recorded", &migrate.RollbackError{Job: testJob, VM: "imap", Err: &journal.WriteError{Path: path, Err: syscall.ENOSPC}}},
 		{"another vmmigrate at work", &journal.LockedError{Path: "/var/lib/vmmigrate/locks/0", What: `the VM "imap"`, PID: 4711}},
 		{"verify of a locked disk", &migrate.LockedPayloadError{Mapper: "cr_imap_vda", Volume: "/dev/vg0/imap-vda-luks"}},
+		{"verify of a locked disk of a clone", &migrate.LockedPayloadError{Mapper: "cr_imap_vda", Volume: "/dev/vg0/imap-vda-luks", Clone: "imap-luks"}},
 		{"verify that finds a difference", &migrate.DifferenceError{Disk: "vda", Err: errors.New("chunk 7 differs")}},
 		{"a damaged journal", &journal.DamagedError{Path: path, Offset: 120, Reason: "the checksum is wrong"}},
 		{"a journal of a newer vmmigrate", &journal.VersionError{Path: path, Version: 9}},

@@ -57,6 +57,8 @@ func explainJob(err error) (advice, bool) {
 		a.state, a.next = unchanged, []string{"vmmigrate rollback --force " + named(clone.Clone) + "   # destroys what its guest has written"}
 	case errors.As(err, &locked):
 		a.state, a.next = unchanged, []string{"vmmigrate jobs"}
+	case errors.As(err, &lockedPayload) && lockedPayload.Clone != "":
+		a.state, a.next = unchanged, []string{"vmmigrate unlock " + named(lockedPayload.Clone)}
 	case errors.As(err, &lockedPayload):
 		a.next = []string{command.Quote([]string{"cryptsetup", "open", lockedPayload.Volume, lockedPayload.Mapper})}
 	case errors.As(err, &differs):

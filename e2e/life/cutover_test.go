@@ -81,11 +81,13 @@ func TestACutOverCloneBootsUnderItsOriginalsNameAndGoesBack(t *testing.T) {
 		h.sh(t, `virsh -q destroy imap-plain`)
 		h.does(t, 0, with("start", "imap"), "imap: started")
 		h.does(t, 3, []string{"cutover", "imap", "--undo"}, `"imap" is running, and has to be off`, "vmmigrate stop imap")
+		h.does(t, 3, []string{"verify", "imap"}, `the clone "imap" is running`)
 		log := h.sh(t, `virsh dumpxml imap | sed -n "s/.*<source path='\([^']*serial[^']*\)'.*/\1/p" | head -n1`)
 		h.does(t, 0, []string{"stop", "imap", "--timeout", "5m"}, "imap: off", "vda: locked")
 		if console := h.sh(t, `cat "$1"`, log); !strings.Contains(console, "SAYS "+guest.Says) {
 			t.Errorf("the guest did not say what is in its root:\n%s", console)
 		}
+		h.does(t, 3, []string{"verify", "imap"}, "is not open", "vmmigrate unlock imap")
 		h.does(t, 0, []string{"header", "backup", "imap"}, "header saved")
 		h.does(t, 0, []string{"header", "check", "imap"}, "vda  current")
 	})
