@@ -3,9 +3,13 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/vmmigrate/vmmigrate/boot"
+	"github.com/vmmigrate/vmmigrate/lifecycle"
 	"github.com/vmmigrate/vmmigrate/migrate"
 )
 
@@ -17,7 +21,8 @@ func (s *session) rollbackCommand() *cli.Command {
 		Description: "Removes the clone, the mappings and the volumes, newest first, and only what bears the\n" +
 			"job's mark; the original is not touched. A clone that was started since is kept, since\n" +
 			"its guest may have written what exists nowhere else: --force removes it all the same.\n" +
-			"A job that is done is removed only after a question.\n\n" +
+			"A job that is done is removed only after a question. What was set up for the clone's start\n" +
+			"at boot goes with it.\n\n" +
 			"Examples:\n" +
 			"  # Take back what an interrupted job has made so far.\n" +
 			"  vmmigrate rollback imap\n" +
@@ -72,7 +77,36 @@ func (s *session) rollback(c *cli.Context) error {
 	reporter := s.reporter()
 	env.Reporter = reporter
 	engine := &migrate.Engine{Env: env}
-	return s.ended(reporter, info, engine.Rollback(c.Context, info.ID, c.Bool("force")))
+	err = engine.Rollback(c.Context, info.ID, c.Bool("force"))
+	if err == nil {
+		err = s.forgetBoot(c, info, reporter)
+	}
+	return s.ended(reporter, info, err)
+}
+
+// forgetBoot takes away what was set up for a clone's start at boot, now that the
+// clone is gone. Should it fail, status names what is left.
+func (s *session) forgetBoot(c *cli.Context, info migrate.JobInfo, reporter migrate.Reporter) error {
+	m, closeHost, err := s.manager(c.Context, c, nil, false)
+	if err != nil {
+		return err
+	}
+	defer closeHost()
+	records, err := m.Boot.Records()
+	i := slices.IndexFunc(records, func(r boot.Record) bool { return r.Job == info.ID })
+	if i < 0 {
+		return err
+	}
+	m.Report = func(lifecycle.Event) {}
+	// The key slots went with the volumes.
+	if _, err := m.DisableAutostart(c.Context, records[i].Clone, lifecycle.DisableOptions{KeepSlots: true}); err != nil {
+		return err
+	}
+	reporter.Report(migrate.Event{
+		Event: migrate.Warning, Time: time.Now(), Job: info.ID, VM: info.Plan.VM,
+		Message: "what was set up to start " + records[i].Clone + " at boot is gone with it",
+	})
+	return nil
 }
 
 // findForRollback prefers a job that is not done: that is the one a person
