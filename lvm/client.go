@@ -50,7 +50,7 @@ func (c *Client) VGs(ctx context.Context) ([]VG, error) {
 	}
 	groups, err := parseVGs(report)
 	for i := range groups {
-		groups[i].Guest = slices.ContainsFunc(groups[i].PVs, func(disk PV) bool { return c.nested(disk.major, disk.minor) })
+		groups[i].Guest = slices.ContainsFunc(groups[i].PVs, func(disk PV) bool { return c.nested(disk.Major, disk.Minor) })
 	}
 	return groups, err
 }

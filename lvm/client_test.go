@@ -24,13 +24,13 @@ func TestGroupsAreReadWithAllTheirDisks(t *testing.T) {
 	want := []VG{
 		{
 			Name: "vg-two", UUID: "08q2Ya-n8Tq-44ov-ABM3-ekQB-Y8hZ-3NPkUi", Size: 624951296, Free: 612368384, ExtentSize: 4 << 20, FreeExtents: 146, ExtentCount: 149, PVCount: 1,
-			PVs: []PV{{Name: "/dev/ubdc", Size: 624951296, Free: 612368384, FreeExtents: 146, Allocatable: true}},
+			PVs: []PV{{Name: "/dev/ubdc", Size: 624951296, Free: 612368384, FreeExtents: 146, Allocatable: true, Major: 98, Minor: 32}},
 		},
 		{
 			Name: "vg0", UUID: "UVBcwf-bXVj-aC7A-Ho0t-6iXg-jayS-6YgDNA", Size: 1256194048, Free: 1214251008, ExtentSize: 1 << 20, FreeExtents: 1158, ExtentCount: 1198, PVCount: 2,
 			PVs: []PV{
-				{Name: "/dev/ubda", Size: 628097024, Free: 586153984, FreeExtents: 559, Allocatable: true},
-				{Name: "/dev/ubdb", Size: 628097024, Free: 628097024, FreeExtents: 599, Allocatable: true},
+				{Name: "/dev/ubda", Size: 628097024, Free: 586153984, FreeExtents: 559, Allocatable: true, Major: 98},
+				{Name: "/dev/ubdb", Size: 628097024, Free: 628097024, FreeExtents: 599, Allocatable: true, Major: 98, Minor: 16},
 			},
 		},
 	}

@@ -49,13 +49,14 @@ func (v VG) Unfit() string {
 // PV is a disk of a volume group. Sizes are bytes.
 type PV struct {
 	// Name is its device's path.
-	Name              string
-	Size, Free        int64
-	FreeExtents       int64
-	Allocatable       bool
-	Missing           bool
+	Name        string
+	Size, Free  int64
+	FreeExtents int64
+	Allocatable bool
+	Missing     bool
+	// Major and Minor are its device's numbers, or -1 when it is missing.
+	Major, Minor      int
 	extents, allotted int64
-	major, minor      int
 }
 
 // LV is a logical volume.
@@ -204,7 +205,7 @@ func parseVGs(report []byte) ([]VG, error) {
 		disk := PV{
 			Name: r.text("pv_name"), Size: r.number("pv_size"), Free: r.number("pv_free"),
 			extents: r.number("pv_pe_count"), allotted: r.number("pv_pe_alloc_count"),
-			Allocatable: r.flag("pv_allocatable"), Missing: r.flag("pv_missing"), major: r.device("pv_major"), minor: r.device("pv_minor"),
+			Allocatable: r.flag("pv_allocatable"), Missing: r.flag("pv_missing"), Major: r.device("pv_major"), Minor: r.device("pv_minor"),
 		}
 		if r.err != nil {
 			return nil, r.err

@@ -183,7 +183,7 @@ func (b *batch) err(ctx context.Context) error {
 
 // devicesOf names the physical devices that a plan reads and writes, or nil if
 // that can't be told. Where a group puts a new volume is not known beforehand,
-// so all its physical volumes count.
+// so all its physical volumes count that the volume may lie on.
 func (e *Engine) devicesOf(ctx context.Context, plan *Plan, groups []lvm.VG) []string {
 	var devices []string
 	for _, disk := range plan.Disks {
@@ -193,6 +193,9 @@ func (e *Engine) devicesOf(ctx context.Context, plan *Plan, groups []lvm.VG) []s
 				continue
 			}
 			for _, pv := range vg.PVs {
+				if allowed := disk.Volume.PVs; len(allowed) > 0 && !slices.Contains(allowed, pv.Name) {
+					continue
+				}
 				paths = append(paths, pv.Name)
 			}
 		}

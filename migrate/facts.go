@@ -19,6 +19,9 @@ type Facts struct {
 	// GuestsShielded is true when udev keeps this host's LVM away from what
 	// lies inside the payloads.
 	GuestsShielded bool
+	// Named are the devices that options name, by the paths they were named
+	// by; GatherNamed looks at them.
+	Named map[string]NamedFacts
 	// Jobs are the jobs in the state directory.
 	Jobs []JobInfo
 }
@@ -53,6 +56,13 @@ type DiskFacts struct {
 	// LV is the logical volume it is, nil if it is none.
 	LV *lvm.LV
 	// Err is why the source can't be read, nil if it can.
+	Err error
+}
+
+// NamedFacts is a device that an option names, as it was found.
+type NamedFacts struct {
+	DeviceFacts
+	// Err is why it can't be looked at, nil if it can.
 	Err error
 }
 

@@ -24,6 +24,8 @@ const (
 	VGUnusable    Code = "vg-unusable"
 	VGAmbiguous   Code = "vg-ambiguous"
 	VGFull        Code = "vg-full"
+	PVMissing     Code = "pv-missing"
+	PVUnusable    Code = "pv-unusable"
 	PoolMissing   Code = "pool-missing"
 	LVTaken       Code = "lv-taken"
 	LVName        Code = "lv-name"

@@ -92,6 +92,11 @@ func blockers() []claim {
 		}},
 		{code: VGFull, when: "no group has room for an image file", given: func(s *situation) { s.onFile(); s.facts.VGs[0] = group("vg0", 4*mib, 259) }},
 		{code: VGFull, when: "plans before it take the room", given: func(s *situation) { s.taken["vg0"] = 2000 - 259 }},
+		{code: VGFull, when: "the disk asked for lacks one extent, though another has room", given: func(s *situation) { s.onPVs("/dev/sdb"); s.facts.VGs[0].PVs[1].FreeExtents = 259 }},
+		{code: PVMissing, when: "the disk asked for is another group's", given: func(s *situation) { s.options.VG = "vg0"; s.onPVs("/dev/sdz") }},
+		{code: PVMissing, when: "the disk asked for is no group's", given: func(s *situation) { s.onPVs("/dev/sdz") }},
+		{code: PVUnusable, when: "nothing may be allocated on the disk asked for", given: func(s *situation) { s.onPVs("/dev/sdb"); s.facts.VGs[0].PVs[1].Allocatable = false }},
+		{code: PVUnusable, when: "the disk asked for is missing", given: func(s *situation) { s.onPVs("/dev/sdb"); s.facts.VGs[0].PVs[1].Missing = true }},
 		{code: PoolMissing, when: "the thin pool does not exist", given: func(s *situation) { s.options.ThinPool = "pool" }},
 		{code: PoolMissing, when: "the thin pool is none", given: func(s *situation) {
 			s.options.ThinPool = "pool"
@@ -155,6 +160,15 @@ func (s *situation) twin() *DomainFacts {
 }
 
 // onFile makes the source an image file, which lies in no group.
+// onPVs gives vg0 the disks /dev/sda and /dev/sdb with 1000 free extents each,
+// and asks for these.
+func (s *situation) onPVs(pvs ...string) {
+	for i, name := range []string{"/dev/sda", "/dev/sdb"} {
+		s.facts.VGs[0].PVs = append(s.facts.VGs[0].PVs, lvm.PV{Name: name, FreeExtents: 1000, Allocatable: true, Major: 8, Minor: 16 * i})
+	}
+	s.options.PVs = pvs
+}
+
 func (s *situation) onFile() { s.disk("vda", func(d *DiskFacts) { d.LV, d.Block = nil, false }) }
 
 // second gives the VM a second disk.

@@ -28,6 +28,9 @@ type Options struct {
 	// VG is the target volume group: by default the source volume's own,
 	// else the only one with room.
 	VG string `json:"vg,omitempty"`
+	// PVs are paths of the only disks of the group that the new volumes may lie
+	// on; none is all. Without a VG, the group is that of the first.
+	PVs []string `json:"pvs,omitempty"`
 	// Clone is the new domain's name; the default is NAME-luks.
 	Clone string `json:"clone,omitempty"`
 	// LV is the new volume's name; the default is NAME-TARGET-luks. With
@@ -132,6 +135,14 @@ func (o Options) Validate() error {
 		if !filepath.IsAbs(dir) {
 			return &OptionError{"--backing-dir", fmt.Sprintf("%q is no absolute path", dir)}
 		}
+	}
+	for _, pv := range o.PVs {
+		if !filepath.IsAbs(pv) {
+			return &OptionError{"--pv", fmt.Sprintf("%q is no absolute path", pv)}
+		}
+	}
+	if len(o.PVs) > 0 && (o.ThinPool != "" || o.LVMType == "thin") {
+		return &OptionError{"--pv", "can't go with a thin pool: where a thin volume lies is the pool's choice"}
 	}
 	if o.LVMType == "thin" && o.ThinPool == "" {
 		return &OptionError{"--lvm-type", "thin needs --thin-pool"}

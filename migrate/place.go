@@ -34,6 +34,9 @@ func (d *Decider) place(plan *Plan, vm *DomainFacts) {
 // own, else that of the VM's other disks, else the only one with room.
 func (d *Decider) chooseVG(plan *Plan, disk *DiskPlan, facts DiskFacts, own string) *lvm.VG {
 	name := cmp.Or(plan.Options.Disks[disk.Target].VG, plan.Options.VG)
+	if name == "" && len(plan.Options.PVs) > 0 {
+		return d.groupOfPVs(plan, disk)
+	}
 	if name == "" && facts.LV != nil {
 		name = facts.LV.VG
 	}
@@ -51,7 +54,7 @@ func (d *Decider) chooseVG(plan *Plan, disk *DiskPlan, facts DiskFacts, own stri
 	var roomy []*lvm.VG
 	for i := range d.Facts.VGs {
 		vg := &d.Facts.VGs[i]
-		sizing, err := d.size(plan, disk, vg)
+		sizing, err := d.size(plan, disk, vg, nil)
 		if err == nil && vg.Unfit() == "" && sizing.Extents <= vg.FreeExtents-d.Taken[vg.Name] {
 			roomy = append(roomy, vg)
 		}
@@ -69,9 +72,10 @@ func (d *Decider) chooseVG(plan *Plan, disk *DiskPlan, facts DiskFacts, own stri
 	return nil
 }
 
-// size is the volume's size. A *lvm.NoSpaceError comes with the size filled in.
-func (d *Decider) size(plan *Plan, disk *DiskPlan, vg *lvm.VG) (lvm.Sizing, error) {
-	request := lvm.SizeRequest{Payload: disk.Payload, Header: disk.Header, VG: *vg, Type: volumeType(plan.Options)}
+// size is the volume's size on these disks of a group, or all. A
+// *lvm.NoSpaceError comes with the size filled in.
+func (d *Decider) size(plan *Plan, disk *DiskPlan, vg *lvm.VG, pvs []string) (lvm.Sizing, error) {
+	request := lvm.SizeRequest{Payload: disk.Payload, Header: disk.Header, VG: *vg, Type: volumeType(plan.Options), PVs: pvs}
 	if pool := d.pool(plan, vg); pool != nil {
 		request.Pool = *pool
 	}
@@ -100,7 +104,11 @@ func (d *Decider) fit(plan *Plan, disk *DiskPlan, vg *lvm.VG) {
 		plan.block(VGUnusable, disk.Target, remedy, "the volume group %s can't be used: %s", vg.Name, why)
 		return
 	}
-	sizing, err := d.size(plan, disk, vg)
+	pvs, ok := d.allowedPVs(plan, disk, vg)
+	if !ok {
+		return
+	}
+	sizing, err := d.size(plan, disk, vg, pvs)
 	var full *lvm.NoSpaceError
 	if err != nil && !errors.As(err, &full) {
 		plan.block(VGUnusable, disk.Target, "", "no volume for %s can be made in %s: %v", disk.Target, vg.Name, err)
@@ -108,7 +116,7 @@ func (d *Decider) fit(plan *Plan, disk *DiskPlan, vg *lvm.VG) {
 	}
 	name := lvName(plan, disk.Target)
 	disk.Volume = VolumePlan{
-		VG: vg.Name, Name: name, Type: string(volumeType(plan.Options)), Pool: plan.Options.ThinPool,
+		VG: vg.Name, Name: name, Type: string(volumeType(plan.Options)), Pool: plan.Options.ThinPool, PVs: pvs,
 		Size: sizing.Size, Extents: sizing.Extents, Path: "/dev/" + vg.Name + "/" + name,
 	}
 	disk.Offset = sizing.Slack
@@ -120,8 +128,15 @@ func (d *Decider) fit(plan *Plan, disk *DiskPlan, vg *lvm.VG) {
 	if free := vg.FreeExtents - d.Taken[vg.Name]; full == nil && sizing.Extents > free {
 		full = &lvm.NoSpaceError{VG: vg.Name, Need: sizing.Extents * vg.ExtentSize, Free: max(0, free) * vg.ExtentSize}
 	}
+	remedy := "grow it with vgextend, or choose another with --vg"
+	if len(pvs) > 0 {
+		remedy = "allow more disks with --pv"
+		if short := d.fitPVs(vg, pvs, sizing.Extents); full == nil {
+			full = short
+		}
+	}
 	if full != nil {
-		plan.block(VGFull, disk.Target, "grow it with vgextend, or choose another with --vg", "%v%s", full, d.claimed(vg.Name))
+		plan.block(VGFull, disk.Target, remedy, "%v%s%s", full, onDisks(pvs), d.claimed(vg.Name))
 	}
 	d.Taken[vg.Name] += sizing.Extents
 }

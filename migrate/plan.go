@@ -74,7 +74,10 @@ type VolumePlan struct {
 	Type string `json:"type"`
 	// Pool is the thin pool, for a thin volume.
 	Pool string `json:"pool,omitempty"`
-	Size int64  `json:"size"`
+	// PVs are the only disks that it may lie on, as lvm2 calls them; none is
+	// all of the group's.
+	PVs  []string `json:"pvs,omitempty"`
+	Size int64    `json:"size"`
 	// Extents is what it takes from the group, copies and stripes counted.
 	Extents int64 `json:"extents"`
 	// Path is the volume's device.
@@ -103,9 +106,10 @@ func (p *Plan) Bytes() int64 {
 	return sum
 }
 
-// Budget counts the extents of each group, and the bytes of each thin pool (as
-// "group/pool"), that the plans of one command would take, so that a batch is
-// held against the room as a whole.
+// Budget counts the extents of each group, those that have to lie on some of its
+// disks (as "group disk…"), and the bytes of each thin pool (as "group/pool"),
+// that the plans of one command would take, so that a batch is held against the
+// room as a whole.
 type Budget map[string]int64
 
 // Decider makes plans from facts. It touches nothing: what it decides follows

@@ -134,7 +134,7 @@ func (s *script) act(a act) {
 func (p *Plan) volumeSpec(disk *DiskPlan) lvm.Spec {
 	return lvm.Spec{
 		VG: disk.Volume.VG, Name: disk.Volume.Name, Size: disk.Volume.Size,
-		Type: lvm.Type(disk.Volume.Type), ThinPool: disk.Volume.Pool, Tags: []string{p.Tag()},
+		Type: lvm.Type(disk.Volume.Type), ThinPool: disk.Volume.Pool, PVs: disk.Volume.PVs, Tags: []string{p.Tag()},
 	}
 }
 

@@ -2,6 +2,7 @@ package planfile_test
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -90,7 +91,7 @@ func TestAPlanThatIsSavedAndCarriedOutAtOnceIsTheSamePlan(t *testing.T) {
 	vm := file.VMs[0]
 	again := file.Options(vm, options())
 	before, after := decide(t, facts, "imap", chosen), decide(t, facts, "imap", again)
-	if before.Clone.Name != after.Clone.Name || len(after.Disks) != 1 || before.Disks[0].Volume != after.Disks[0].Volume || again.LUKS != chosen.LUKS ||
+	if before.Clone.Name != after.Clone.Name || len(after.Disks) != 1 || !reflect.DeepEqual(before.Disks[0].Volume, after.Disks[0].Volume) || again.LUKS != chosen.LUKS ||
 		again.Verify != chosen.Verify || !again.KeepMAC || len(after.Kept) != 1 {
 		t.Errorf("%+v\nand\n%+v", before, after)
 	}

@@ -28,6 +28,8 @@ type File struct {
 // or nil is chosen elsewhere.
 type Choices struct {
 	VG, LVMType, ThinPool string
+	// PVs are the disks of --pv.
+	PVs []string
 	// BackingDirs are the folders of --backing-dir.
 	BackingDirs []string
 	// KeepMAC, AllowDiscards and EncryptAgain are the flags of those names.

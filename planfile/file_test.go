@@ -59,6 +59,7 @@ func choices() *rapid.Generator[planfile.Choices] {
 		number := optional(rapid.IntRange(1, 1<<31-1))
 		return planfile.Choices{
 			VG: optional(names()).Draw(t, "vg"), LVMType: optional(rapid.Just("raid1")).Draw(t, "type"), ThinPool: optional(names()).Draw(t, "pool"),
+			PVs:         rapid.Map(rapid.SliceOfN(names(), 0, 2), absolute).Draw(t, "pvs"),
 			BackingDirs: rapid.Map(rapid.SliceOfN(names(), 0, 2), absolute).Draw(t, "backing"),
 			KeepMAC:     flags().Draw(t, "mac"), AllowDiscards: flags().Draw(t, "discards"), EncryptAgain: flags().Draw(t, "again"),
 			Verify: optional(rapid.Just(migrate.VerifyFull)).Draw(t, "verify"),

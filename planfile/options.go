@@ -16,6 +16,9 @@ func (f *File) Options(vm VM, base migrate.Options) migrate.Options {
 		o.LVMType = cmp.Or(c.LVMType, o.LVMType)
 		o.ThinPool = cmp.Or(c.ThinPool, o.ThinPool)
 		o.Verify = cmp.Or(c.Verify, o.Verify)
+		if len(c.PVs) > 0 {
+			o.PVs = c.PVs
+		}
 		if len(c.BackingDirs) > 0 {
 			o.BackingDirs = c.BackingDirs
 		}
@@ -89,7 +92,7 @@ func New(plans []*migrate.Plan, facts *migrate.Facts, options migrate.Options) *
 
 func defaults(o migrate.Options) Choices {
 	c := Choices{
-		VG: o.VG, LVMType: o.LVMType, ThinPool: o.ThinPool, BackingDirs: o.BackingDirs, Verify: o.Verify,
+		VG: o.VG, PVs: o.PVs, LVMType: o.LVMType, ThinPool: o.ThinPool, BackingDirs: o.BackingDirs, Verify: o.Verify,
 		LUKS: LUKS{
 			Type: string(o.LUKS.Type), Cipher: o.LUKS.Cipher, KeySize: o.LUKS.KeySize, Hash: o.LUKS.Hash, SectorSize: o.LUKS.Sector,
 			PBKDF: o.LUKS.PBKDF, PBKDFMemory: o.LUKS.PBKDFMemory, PBKDFForceIterations: o.LUKS.PBKDFIterations, IterTime: o.LUKS.IterTime,

@@ -89,13 +89,7 @@ func (r *reader) choices(f *fields) Choices {
 		KeepMAC: f.boolean("keep-mac"), AllowDiscards: f.boolean("allow-discards"), EncryptAgain: f.boolean("encrypt-again"),
 		Verify: migrate.VerifyMode(f.text("verify")),
 	}
-	for _, dir := range f.list("backing-dirs") {
-		text, ok := textOf(dir)
-		if !ok || !filepath.IsAbs(text) {
-			r.fail(where(dir), "backing-dirs has to be a list of absolute paths")
-		}
-		c.BackingDirs = append(c.BackingDirs, text)
-	}
+	c.PVs, c.BackingDirs = r.paths(f, "pvs"), r.paths(f, "backing-dirs")
 	switch c.Verify {
 	case "", migrate.VerifyTarget, migrate.VerifyFull, migrate.VerifyNone:
 	default:
@@ -108,6 +102,19 @@ func (r *reader) choices(f *fields) Choices {
 	}
 	luks.end()
 	return c
+}
+
+// paths reads a list of absolute paths.
+func (r *reader) paths(f *fields, name string) []string {
+	var paths []string
+	for _, one := range f.list(name) {
+		text, ok := textOf(one)
+		if !ok || !filepath.IsAbs(text) {
+			r.fail(where(one), "%s has to be a list of absolute paths", name)
+		}
+		paths = append(paths, text)
+	}
+	return paths
 }
 
 func (r *reader) keys(f *fields) Keys {

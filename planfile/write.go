@@ -94,6 +94,9 @@ func (w *writer) boolean(depth int, key string, value *bool) {
 func (*writer) choices(depth int, c Choices) string {
 	w := new(writer)
 	w.text(depth, "vg", c.VG)
+	if len(c.PVs) > 0 {
+		w.entry(depth, "pvs", flow(c.PVs))
+	}
 	w.text(depth, "lvm-type", c.LVMType)
 	w.text(depth, "thin-pool", c.ThinPool)
 	if len(c.BackingDirs) > 0 {

@@ -97,6 +97,9 @@ func (s *session) plans(ctx context.Context, c *cli.Context, env *migrate.Env) (
 	if err != nil {
 		return nil, nil, before(err)
 	}
+	if err := env.GatherNamed(ctx, facts, chosenOptions); err != nil {
+		return nil, nil, before(err)
+	}
 	decider := &migrate.Decider{Facts: facts, Random: env.Random, Store: env.Store, Taken: migrate.Budget{}}
 	var plans []*migrate.Plan
 	for _, name := range chosen(c, facts) {

@@ -79,6 +79,12 @@ func (s *session) describe(b *strings.Builder, plan *migrate.Plan, estimate migr
 			}
 		}
 	}
+	for _, disk := range plan.Disks {
+		if len(disk.Volume.PVs) > 0 {
+			say("")
+			say("  %-11s only on %s", "Volume "+printable(disk.Target), printable(strings.Join(disk.Volume.PVs, ", ")))
+		}
+	}
 	if len(plan.Kept) > 0 {
 		say("")
 		t := s.table("STAYS", "KIND", "SOURCE", "WHY")

@@ -68,6 +68,11 @@ func (s *session) chosenPlans(ctx context.Context, c *cli.Context, env *migrate.
 	if err != nil {
 		return nil, nil, before(err)
 	}
+	for _, vm := range file.VMs {
+		if err := env.GatherNamed(ctx, facts, file.Options(vm, base)); err != nil {
+			return nil, nil, before(err)
+		}
+	}
 	host, err := os.Hostname()
 	if err != nil {
 		return nil, nil, before(fmt.Errorf("ask for this host's name: %w", err))
