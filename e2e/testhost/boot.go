@@ -23,11 +23,9 @@ var initScript []byte
 const agentPackage = "github.com/vmmigrate/vmmigrate/e2e/agent"
 
 // prepare lays out the host's folder and returns the kernel's command line.
-func (h *Host) prepare(ctx context.Context, options Options) ([]string, error) {
-	cache, err := cacheDir(options)
-	if err != nil {
-		return nil, err
-	}
+func (h *Host) prepare(ctx context.Context, k uml, cache string, options Options) ([]string, error) {
+	// What QEMU can do is found out anew for every kernel.
+	cache = filepath.Join(cache, "libvirt-"+k.name)
 	for _, folder := range []string{h.path("requests"), h.path("share"), h.path("bin"), cache} {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return nil, err
@@ -71,7 +69,7 @@ func (h *Host) prepare(ctx context.Context, options Options) ([]string, error) {
 		cmdline = append(cmdline, ubd(i, diskName(i)))
 		persist = h.Device(i)
 	}
-	settings := fmt.Sprintf("PERSIST=%s\nCACHE=%s\nSYSTEMD=%s\n", persist, command.Quote([]string{cache}), yes(options.Systemd))
+	settings := fmt.Sprintf("PERSIST=%s\nCACHE=%s\nMODULES=%s\nSYSTEMD=%s\n", persist, command.Quote([]string{cache}), command.Quote([]string{k.modules}), yes(options.Systemd))
 	if err := os.WriteFile(h.path("settings"), []byte(settings), 0o644); err != nil {
 		return nil, err
 	}
@@ -96,7 +94,8 @@ func (h *Host) path(parts ...string) string {
 	return filepath.Join(append([]string{h.dir}, parts...)...)
 }
 
-// cacheDir is where QEMU's capabilities are kept. Probing them anew takes 50 s.
+// cacheDir is where kernels are kept, and QEMU's capabilities: probing them anew
+// takes up to 50 s.
 func cacheDir(options Options) (string, error) {
 	dir := options.CacheDir
 	if dir == "" {
@@ -105,7 +104,7 @@ func cacheDir(options Options) (string, error) {
 			return "", err
 		}
 	}
-	return filepath.Abs(filepath.Join(dir, "libvirt"))
+	return filepath.Abs(dir)
 }
 
 // Build builds one of the repository's commands as a static program, the way

@@ -47,22 +47,47 @@ func Start(ctx context.Context, options Options) (*Host, error) {
 	if err := CheckMachine(); err != nil {
 		return nil, err
 	}
+	cache, err := cacheDir(options)
+	if err != nil {
+		return nil, err
+	}
+	log := options.Log
+	if log == nil {
+		log = io.Discard
+	}
+	k := findUML(ctx, cache, func(format string, args ...any) { fmt.Fprintf(log, format, args...) })
+	h, err := start(ctx, k, cache, log, options)
+	var failed *BootError
+	if k.unusable != "" && errors.As(err, &failed) && errors.Is(failed.Err, errKernelEnded) {
+		// It may not know this machine's processor. The next hosts need not
+		// find that out again.
+		fmt.Fprintf(log, "test host: the kernel %s does not boot here, and the installed one is slower: %v\n", k.name, err)
+		if err := os.WriteFile(k.unusable, []byte(failed.Console), 0o644); err != nil {
+			return nil, err
+		}
+		return start(ctx, installedUML, cache, log, options)
+	}
+	return h, err
+}
+
+// errKernelEnded says that a kernel gave up before its host was up.
+var errKernelEnded = errors.New("its kernel ended")
+
+// start is Start with that kernel.
+func start(ctx context.Context, k uml, cache string, log io.Writer, options Options) (*Host, error) {
 	begin := time.Now()
 	dir, err := os.MkdirTemp("", "testhost-")
 	if err != nil {
 		return nil, err
 	}
 	h := &Host{
-		log: options.Log, dir: dir, disks: len(options.Disks),
+		log: log, dir: dir, disks: len(options.Disks),
 		commands: map[int]*Command{}, gone: make(chan struct{}), haltTime: haltTimeout,
-	}
-	if h.log == nil {
-		h.log = io.Discard
 	}
 	if options.Systemd {
 		h.haltTime, h.systemd = shutdownTimeout, true
 	}
-	if err := h.boot(ctx, options); err != nil {
+	if err := h.boot(ctx, k, cache, options); err != nil {
 		h.PowerCut()
 		return nil, err
 	}
@@ -76,8 +101,8 @@ func Start(ctx context.Context, options Options) (*Host, error) {
 	return h, nil
 }
 
-func (h *Host) boot(ctx context.Context, options Options) error {
-	cmdline, err := h.prepare(ctx, options)
+func (h *Host) boot(ctx context.Context, k uml, cache string, options Options) error {
+	cmdline, err := h.prepare(ctx, k, cache, options)
 	if err != nil {
 		return err
 	}
@@ -87,7 +112,7 @@ func (h *Host) boot(ctx context.Context, options Options) error {
 	}
 	defer theirs.Close()
 	h.line, h.to = line, wire.NewRequestWriter(line, h.path("requests"), h.gone)
-	h.kernel, err = startKernel(h.dir, cmdline, theirs)
+	h.kernel, err = startKernel(k, h.dir, cmdline, theirs)
 	if err != nil {
 		return err
 	}
@@ -99,7 +124,7 @@ func (h *Host) boot(ctx context.Context, options Options) error {
 	case <-ready:
 		return nil
 	case <-h.kernel.ended:
-		err = errors.New("its kernel ended")
+		err = errKernelEnded
 	case <-time.After(bootTimeout):
 		err = fmt.Errorf("not up after %s", bootTimeout)
 	case <-ctx.Done():

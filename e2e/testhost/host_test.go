@@ -34,6 +34,30 @@ func start(t *testing.T, options testhost.Options) *testhost.Host {
 	return h
 }
 
+// A kernel that can't run on this machine's processor is found out once.
+func TestAHostWhoseKernelDoesNotBootRunsTheInstalledOne(t *testing.T) {
+	cache := t.TempDir()
+	folder := filepath.Join(cache, "uml-7.2um1", "usr", "bin")
+	if err := errors.Join(os.MkdirAll(folder, 0o755), os.WriteFile(filepath.Join(folder, "linux.uml"), []byte("#!/bin/sh\necho no such processor\n"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	h := start(t, testhost.Options{CacheDir: cache, Log: &log})
+	release, err := h.Shell(t.Context(), "uname -r")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join("/usr/lib/uml/modules", release)); err != nil {
+		t.Error(err)
+	}
+	if said := log.String(); !strings.Contains(said, "the kernel 7.2um1 does not boot here") || !strings.Contains(said, "no such processor") {
+		t.Errorf("it says %s", said)
+	}
+	if kept, err := os.ReadFile(filepath.Join(cache, "uml-7.2um1.unusable")); err != nil || !strings.Contains(string(kept), "no such processor") {
+		t.Errorf("%q, %v", kept, err)
+	}
+}
+
 func TestAHostRunsCommandsAsAMachineDoes(t *testing.T) {
 	h := start(t, testhost.Options{})
 	ctx := t.Context()

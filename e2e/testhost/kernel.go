@@ -2,7 +2,7 @@ package testhost
 
 import (
 	"context"
-	_ "embed" // for xstate.c
+	_ "embed" // for what is preloaded
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -22,17 +24,18 @@ type kernel struct {
 	alive io.Closer
 }
 
-// keeper runs linux.uml with the words after it as its arguments, and ends all
+// keeper runs the program that it is given as its $0, a linux.uml, with the words
+// after it as its arguments, and ends all
 // of its own process group when linux.uml ends or when its file 4 does, which
 // it does when the harness dies in whatever way. A parent-death signal would
 // not do: it would reach linux.uml, but not the two helper processes that it
 // leaves behind and that hold on to its memory and its disks.
-const keeper = `{ read -r _ <&4; kill -KILL 0; } & linux.uml "$@" 4<&-; kill -KILL 0`
+const keeper = `{ read -r _ <&4; kill -KILL 0; } & "$0" "$@" 4<&-; kill -KILL 0`
 
-// startKernel starts linux.uml in the folder dir. Its console (fd:0 and fd:1
+// startKernel starts k in the folder dir. Its console (fd:0 and fd:1
 // of the command line) reads nothing and writes console.log; its serial line
 // (fd:3, the first file after standard error) is line.
-func startKernel(dir string, cmdline []string, line *os.File) (*kernel, error) {
+func startKernel(k uml, dir string, cmdline []string, line *os.File) (*kernel, error) {
 	console, err := os.Create(filepath.Join(dir, "console.log"))
 	if err != nil {
 		return nil, err
@@ -44,14 +47,14 @@ func startKernel(dir string, cmdline []string, line *os.File) (*kernel, error) {
 	}
 	defer watched.Close()
 
-	cmd := exec.Command("sh", append([]string{"-c", keeper, "sh"}, cmdline...)...)
+	cmd := exec.Command("sh", slices.Concat([]string{"-c", keeper, k.program}, cmdline, k.args)...)
 	cmd.Dir = dir
 	cmd.Stdout, cmd.Stderr = console, console
 	cmd.ExtraFiles = []*os.File{line, watched}
 	// A group of its own, so that kill reaches all of the kernel's processes
 	// and a Ctrl-C on the harness's terminal none of them.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Env, err = kernelEnv(dir)
+	cmd.Env, err = kernelEnv(k, dir)
 	if err == nil {
 		err = cmd.Start()
 	}
@@ -59,9 +62,9 @@ func startKernel(dir string, cmdline []string, line *os.File) (*kernel, error) {
 		alive.Close()
 		return nil, fmt.Errorf("start linux.uml: %w", err)
 	}
-	k := &kernel{cmd: cmd, ended: make(chan struct{}), alive: alive}
-	go k.wait()
-	return k, nil
+	started := &kernel{cmd: cmd, ended: make(chan struct{}), alive: alive}
+	go started.wait()
+	return started, nil
 }
 
 // wait closes ended when the last process of the kernel is gone, for until
@@ -98,26 +101,44 @@ func (k *kernel) kill() {
 //go:embed boot/xstate.c
 var xstateSource []byte
 
+//go:embed boot/isoc23.c
+var isoc23Source []byte
+
 var hasAMX = regexp.MustCompile(`(?m)^flags\s*:.*\bamx_tile\b`)
 
-// kernelEnv returns the environment for linux.uml. On a CPU with AMX it
-// preloads boot/xstate.c, which tells why.
-func kernelEnv(dir string) ([]string, error) {
-	env := os.Environ()
+// kernelEnv returns the environment for a linux.uml. On a CPU with AMX it
+// preloads boot/xstate.c, and for one that was not made for this machine's C
+// library boot/isoc23.c; they tell why.
+func kernelEnv(k uml, dir string) ([]string, error) {
 	cpu, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
 		return nil, err
 	}
-	if !hasAMX.Match(cpu) {
-		return env, nil
+	var preload []string
+	for _, one := range []struct {
+		name   string
+		source []byte
+		needed bool
+	}{
+		{"xstate", xstateSource, hasAMX.Match(cpu)},
+		{"isoc23", isoc23Source, k.name != installedUML.name},
+	} {
+		if !one.needed {
+			continue
+		}
+		source, library := filepath.Join(dir, one.name+".c"), filepath.Join(dir, one.name+".so")
+		if err := os.WriteFile(source, one.source, 0o644); err != nil {
+			return nil, err
+		}
+		out, err := exec.CommandContext(context.Background(), "gcc", "-std=gnu17", "-O2", "-Wall", "-shared", "-fPIC", "-o", library, source).CombinedOutput()
+		if err != nil {
+			return nil, fmt.Errorf("build %s: %w\n%s", source, err, out)
+		}
+		preload = append(preload, library)
 	}
-	source, library := filepath.Join(dir, "xstate.c"), filepath.Join(dir, "xstate.so")
-	if err := os.WriteFile(source, xstateSource, 0o644); err != nil {
-		return nil, err
+	env := os.Environ()
+	if len(preload) > 0 {
+		env = append(env, "LD_PRELOAD="+strings.Join(preload, ":"))
 	}
-	out, err := exec.CommandContext(context.Background(), "gcc", "-O2", "-Wall", "-shared", "-fPIC", "-o", library, source).CombinedOutput()
-	if err != nil {
-		return nil, fmt.Errorf("build %s: %w\n%s", source, err, out)
-	}
-	return append(env, "LD_PRELOAD="+library), nil
+	return env, nil
 }

@@ -7,8 +7,9 @@
 # $0 is on the machine; beside it lie what this host needs:
 #   agent     the program that listens on the serial line
 #   settings  shell variables: PERSIST (a device, or empty), CACHE (a folder
-#             that outlives this host, for QEMU's capabilities), SYSTEMD (yes:
-#             systemd takes over as process 1; or empty)
+#             that outlives this host, for QEMU's capabilities), MODULES (the
+#             folder with those of this kernel), SYSTEMD (yes: systemd takes over
+#             as process 1; or empty)
 #   bin/      programs to be found in PATH
 #   requests/ what the harness asks of the agent (package wire)
 #   share/    files that go in and out
@@ -20,7 +21,7 @@ export PATH
 # 1. A root: the machine's files below, a tmpfs above that takes all writes.
 mount -t proc proc /proc
 mount -t tmpfs -o mode=755 tmpfs /mnt
-insmod "/usr/lib/uml/modules/$(uname -r)/kernel/fs/overlayfs/overlay.ko"
+insmod "$MODULES/$(uname -r)/kernel/fs/overlayfs/overlay.ko"
 mkdir /mnt/upper /mnt/work /mnt/root
 mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt/root
 cd /mnt/root || exit 1
@@ -39,7 +40,7 @@ mount -t tmpfs tmpfs dev/shm
 mount -t tmpfs -o mode=755 tmpfs run
 mount -t tmpfs -o mode=1777 tmpfs tmp
 mkdir -p run/lock run/lvm testhost usr/lib/modules
-mount --bind /usr/lib/uml/modules usr/lib/modules
+mount --bind "$MODULES" usr/lib/modules
 
 # 2. What the machine's own services left in these places is not this host's.
 for place in root var/lib/libvirt var/log/libvirt etc/libvirt/qemu etc/libvirt/nwfilter var/lib/vmmigrate etc/lvm/archive etc/lvm/backup; do
