@@ -82,7 +82,7 @@ func openSource(ctx context.Context, path string, format image.Format) (migrate.
 	if err != nil {
 		return nil, err
 	}
-	return image.Tools{}.Open(ctx, chain)
+	return image.Tools{OpenFile: func(path string) (image.File, error) { return blockcopy.OpenSource(path) }}.Open(ctx, chain)
 }
 
 // pass reads or writes a whole device and does nothing else: 16 blocks of

@@ -23,6 +23,10 @@
 // Inspect reads headers alone and changes nothing. Tools.Open starts a read-only
 // qemu-nbd on a socket that nobody else can reach, and reads from that through
 // several connections; QEMU's locks keep a guest from being started on the image
-// meanwhile. Tools.Check has qemu-img look for damage that reading would not
+// meanwhile. What the guest wrote lies in most images as it is, and is read from
+// there (plain.go): qemu-img map says where, in windows, and a map that leaves a
+// place out, leads outside of a file or to one place twice is an error. It is
+// read only while qemu-nbd has its lock, and what is compressed or scattered,
+// and all where there is no map, comes from qemu-nbd. Tools.Check has qemu-img look for damage that reading would not
 // show: QEMU reads what lies beyond a truncated file's end as zeros.
 package image

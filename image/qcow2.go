@@ -116,13 +116,16 @@ func readQCOW2(file *os.File, layer *Layer) (reference, error) {
 	return h.names(head, layer)
 }
 
+// extendedL2 is the feature of clusters that are kept in parts.
+const extendedL2 = "extended L2"
+
 func features(h qcow2Header) []string {
 	words := []string{fmt.Sprintf("version %d", h.Version)}
 	if h.Compression == 1 {
 		words = append(words, "zstd")
 	}
 	if h.Incompatible&bitExtendedL2 != 0 {
-		words = append(words, "extended L2")
+		words = append(words, extendedL2)
 	}
 	if h.Incompatible&bitDataFile != 0 {
 		words = append(words, "data file")

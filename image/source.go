@@ -2,6 +2,7 @@ package image
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"syscall"
@@ -17,6 +18,8 @@ type Source struct {
 	chain  Chain
 	server *command.Process
 	client *nbd.Client
+	// plain reads what it can without the server; nil is nothing.
+	plain  *plain
 	direct bool
 	close  sync.Once
 	closed error
@@ -39,9 +42,65 @@ func (s *Source) Direct() bool { return s.direct }
 // chain: start and end of the first such range at or after offset.
 func (s *Source) Data(offset int64) (start, end int64, err error) { return s.client.Data(offset) }
 
-// ReadAt implements io.ReaderAt. What fails is a *ReadError, a *HungError, or
-// a *ServeError when qemu-nbd has ended.
+// ReadAt implements io.ReaderAt. What fails is a *ReadError, a *HungError, a
+// *ServeError when qemu-nbd has ended, or an *Error when the image is not what
+// it was.
 func (s *Source) ReadAt(p []byte, offset int64) (int, error) {
+	if s.plain == nil || offset < 0 || int64(len(p)) > s.Size()-offset {
+		return s.serve(p, offset)
+	}
+	parts, err := s.plain.pieces(offset, int64(len(p)))
+	if err != nil {
+		return 0, err
+	}
+	if len(parts) == 0 {
+		return s.serve(p, offset)
+	}
+	for _, e := range parts {
+		part := p[e.start-offset : e.end-offset]
+		n := len(part)
+		switch {
+		case e.zero:
+			clear(part)
+		case e.file < 0:
+			n, err = s.serve(part, e.start)
+		default:
+			n, err = s.read(part, e)
+		}
+		if err != nil {
+			return int(e.start-offset) + n, err
+		}
+	}
+	return len(p), nil
+}
+
+// read reads an extent from its file. It counts only if qemu-nbd was there to
+// hold its lock.
+func (s *Source) read(p []byte, e extent) (int, error) {
+	n, err := s.plain.files[e.file].ReadAt(p, e.offset)
+	select {
+	case <-s.server.Done():
+		return 0, &ServeError{Path: s.Name(), Said: clean(s.server.Said()), Err: errors.New("it has ended, and its lock on the image with it")}
+	default:
+	}
+	path := s.plain.paths[e.file]
+	switch {
+	case n == len(p):
+		return n, nil
+	case err == nil || errors.Is(err, io.EOF):
+		return n, &Error{Path: path, Reason: fmt.Sprintf("was cut short while it was read: it ends before byte %d", e.offset+int64(len(p)))}
+	}
+	return n, s.unreadable(e.start+int64(n), "", fmt.Errorf("read byte %d of %s: %w", e.offset+int64(n), path, err))
+}
+
+// unreadable names the cluster that a place is in.
+func (s *Source) unreadable(offset int64, said string, err error) *ReadError {
+	unit := max(s.chain[0].Cluster, 4096)
+	return &ReadError{Path: s.Name(), Cluster: offset / unit, ClusterSize: unit, Offset: offset, Said: said, Err: err}
+}
+
+// serve has qemu-nbd read.
+func (s *Source) serve(p []byte, offset int64) (int, error) {
 	n, err := s.client.ReadAt(p, offset)
 	if err == nil || errors.Is(err, io.EOF) {
 		return n, err
@@ -52,11 +111,7 @@ func (s *Source) ReadAt(p []byte, offset int64) (int, error) {
 	case errors.As(err, &stalled):
 		return n, &HungError{Path: s.Name(), After: stalled.After}
 	case errors.As(err, &server):
-		unit := max(s.chain[0].Cluster, 4096)
-		return n, &ReadError{
-			Path: s.Name(), Cluster: (offset + int64(n)) / unit, ClusterSize: unit, Offset: offset + int64(n),
-			Said: clean(s.server.Said()), Err: server,
-		}
+		return n, s.unreadable(offset+int64(n), clean(s.server.Said()), server)
 	}
 	// It has ended or will now; its last words are on their way.
 	select {
@@ -69,11 +124,12 @@ func (s *Source) ReadAt(p []byte, offset int64) (int, error) {
 // lastWords is how long to wait for what qemu-nbd says at its end.
 const lastWords = 300 * time.Millisecond
 
-// Close ends the connections and qemu-nbd.
+// Close ends the connections and qemu-nbd, and closes the files.
 func (s *Source) Close() error {
 	s.close.Do(func() {
+		plain := s.plain.close()
 		s.client.Close()
-		s.closed = s.server.Stop(stopPatience)
+		s.closed = errors.Join(plain, s.server.Stop(stopPatience))
 	})
 	return s.closed
 }

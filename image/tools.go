@@ -27,6 +27,11 @@ type Tools struct {
 	// Idle has qemu-nbd read in the idle I/O scheduling class (ionice(1)): it
 	// waits for everybody else.
 	Idle bool
+	// OpenFile opens a file or device of a chain for reading, past the page
+	// cache where it lets us. What lies in it as the guest wrote it is then read
+	// from there, while qemu-nbd holds its lock; with nil all comes from
+	// qemu-nbd.
+	OpenFile func(path string) (File, error)
 }
 
 func (t Tools) runner() command.Runner {
@@ -83,6 +88,10 @@ func (t Tools) serve(ctx context.Context, chain Chain, direct bool) (*Source, er
 	if err := command.Installed(cmd.Name); err != nil {
 		return nil, err
 	}
+	before, err := chain.identities()
+	if err != nil {
+		return nil, err
+	}
 	if t.Idle {
 		cmd.Name, cmd.Args = "ionice", append([]string{"--class", "idle", "--", cmd.Name}, cmd.Args...)
 	}
@@ -94,7 +103,31 @@ func (t Tools) serve(ctx context.Context, chain Chain, direct bool) (*Source, er
 	if source.client, err = t.connect(ctx, chain, server, socket); err != nil {
 		return nil, errors.Join(err, server.Stop(stopPatience))
 	}
+	if t.OpenFile != nil {
+		if source.plain, err = t.openPlain(chain); err == nil {
+			err = chain.unmoved(before)
+		}
+		if err != nil {
+			return nil, errors.Join(err, source.Close())
+		}
+		source.plain.ahead(0) // while its reader gets ready
+	}
 	return source, nil
+}
+
+// unmoved says that QEMU and we have opened the same files by their names: they
+// are those that they were before.
+func (c Chain) unmoved(before []string) error {
+	after, err := c.identities()
+	if err != nil {
+		return err
+	}
+	for i, path := range c.Files() {
+		if before[i] != after[i] {
+			return &Error{Path: path, Reason: "was replaced by another file while it was opened"}
+		}
+	}
+	return nil
 }
 
 // stopPatience is how long qemu-nbd may take to end by itself. It has nothing

@@ -133,6 +133,7 @@ func (b BlockCopier) openSource(ctx context.Context, plan SourcePlan, pace Pace)
 	}
 	tools := b.Images
 	tools.Idle = pace.Idle
+	tools.OpenFile = func(path string) (image.File, error) { return blockcopy.OpenSource(path) }
 	return tools.Open(ctx, plan.Chain)
 }
 

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/vmmigrate/vmmigrate/blockcopy"
@@ -85,11 +86,32 @@ func same(t *testing.T, before map[string][32]byte) {
 	}
 }
 
+// direct are tools that read from the images' own files what they can, as run
+// does; reads counts those reads, of every file, if it is not nil.
+func direct(reads *atomic.Int64) image.Tools {
+	return image.Tools{OpenFile: func(path string) (image.File, error) {
+		file, err := blockcopy.OpenSource(path)
+		return counted{file, reads}, err
+	}}
+}
+
+type counted struct {
+	image.File
+	reads *atomic.Int64
+}
+
+func (c counted) ReadAt(p []byte, at int64) (int, error) {
+	if c.reads != nil {
+		c.reads.Add(1)
+	}
+	return c.File.ReadAt(p, at)
+}
+
 // copied copies an image to a file as run copies it to a payload, and returns
 // what is in the file.
-func copied(t *testing.T, chain image.Chain) []byte {
+func copied(t *testing.T, tools image.Tools, chain image.Chain) []byte {
 	t.Helper()
-	source, err := image.Tools{}.Open(t.Context(), chain)
+	source, err := tools.Open(t.Context(), chain)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,32 +151,35 @@ func TestEveryImageIsCopiedAsTheGuestSeesIt(t *testing.T) {
 		// make makes disk, beside the raw file guest.
 		make string
 		has  string // a feature that Inspect has to name
+		// served says that nothing of it is in a file as the guest sees it, or
+		// too scattered.
+		served bool
 	}{
-		{"qcow2 v2", image.QCOW2, "qemu-img convert -f raw -O qcow2 -o compat=0.10 guest disk", "version 2"},
-		{"qcow2 v3", image.QCOW2, "qemu-img convert -f raw -O qcow2 guest disk", "version 3"},
-		{"qcow2 zlib", image.QCOW2, "qemu-img convert -c -f raw -O qcow2 guest disk", ""},
-		{"qcow2 zstd", image.QCOW2, "qemu-img convert -c -f raw -O qcow2 -o compression_type=zstd guest disk", "zstd"},
-		{"qcow2 extended L2", image.QCOW2, "qemu-img convert -f raw -O qcow2 -o extended_l2=on,cluster_size=128k guest disk", "extended L2"},
-		{"qcow2 clusters of 512", image.QCOW2, "qemu-img convert -f raw -O qcow2 -o cluster_size=512 guest disk", ""},
-		{"qcow2 clusters of 2M, zlib", image.QCOW2, "qemu-img convert -c -f raw -O qcow2 -o cluster_size=2M guest disk", ""},
-		{"qcow2 preallocated", image.QCOW2, "qemu-img convert -f raw -O qcow2 -o preallocation=falloc guest disk", ""},
-		{"qcow2 data file", image.QCOW2, "qemu-img convert -f raw -O qcow2 -o data_file=$PWD/disk.data guest disk", "data file"},
-		{"qcow2 raw data file", image.QCOW2, "qemu-img convert -f raw -O qcow2 -o data_file=$PWD/disk.data,data_file_raw=on guest disk", "data file"},
-		{"qcow2 on raw, relative", image.QCOW2, "cp guest base.img; qemu-img create -q -f qcow2 -b base.img -F raw disk; scribble disk", ""},
+		{"qcow2 v2", image.QCOW2, "qemu-img convert -f raw -O qcow2 -o compat=0.10 guest disk", "version 2", false},
+		{"qcow2 v3", image.QCOW2, "qemu-img convert -f raw -O qcow2 guest disk", "version 3", false},
+		{"qcow2 zlib", image.QCOW2, "qemu-img convert -c -f raw -O qcow2 guest disk", "", false},
+		{"qcow2 zstd", image.QCOW2, "qemu-img convert -c -f raw -O qcow2 -o compression_type=zstd guest disk", "zstd", false},
+		{"qcow2 extended L2", image.QCOW2, "qemu-img convert -f raw -O qcow2 -o extended_l2=on,cluster_size=128k guest disk", "extended L2", false},
+		{"qcow2 clusters of 512", image.QCOW2, "qemu-img convert -f raw -O qcow2 -o cluster_size=512 guest disk", "", true},
+		{"qcow2 clusters of 2M, zlib", image.QCOW2, "qemu-img convert -c -f raw -O qcow2 -o cluster_size=2M guest disk", "", true},
+		{"qcow2 preallocated", image.QCOW2, "qemu-img convert -f raw -O qcow2 -o preallocation=falloc guest disk", "", false},
+		{"qcow2 data file", image.QCOW2, "qemu-img convert -f raw -O qcow2 -o data_file=$PWD/disk.data guest disk", "data file", false},
+		{"qcow2 raw data file", image.QCOW2, "qemu-img convert -f raw -O qcow2 -o data_file=$PWD/disk.data,data_file_raw=on guest disk", "data file", false},
+		{"qcow2 on raw, relative", image.QCOW2, "cp guest base.img; qemu-img create -q -f qcow2 -b base.img -F raw disk; scribble disk", "", false},
 		{"qcow2 on qcow2 on qcow2", image.QCOW2, `qemu-img convert -c -f raw -O qcow2 guest a; qemu-img create -q -f qcow2 -b a -F qcow2 b; scribble b
-			qemu-img create -q -f qcow2 -b ./b -F qcow2 disk; qemu-io -f qcow2 -c 'write -z 1M 3M' -c 'write -P 7 5M 64k' disk`, ""},
-		{"qcow2 on a smaller one", image.QCOW2, "qemu-img create -q -f qcow2 small 1M; qemu-img create -q -f qcow2 -b small -F qcow2 disk 24M; scribble disk", ""},
-		{"qcow2 in a folder below", image.QCOW2, "mkdir base; cp guest base/raw; qemu-img create -q -f qcow2 -b base/raw -F raw disk", ""},
-		{"qcow2 with odd names", image.QCOW2, `cp guest 'a "b", {c} ü.img'; qemu-img create -q -f qcow2 -b './a "b", {c} ü.img' -F raw disk; scribble disk`, ""},
-		{"qcow2 with bitmaps", image.QCOW2, "qemu-img convert -f raw -O qcow2 guest disk; qemu-img bitmap --add disk one", ""},
-		{"qcow2 with leaks", image.QCOW2, "qemu-img convert -f raw -O qcow2 guest disk; qemu-io -f qcow2 -c 'discard 0 1M' disk", ""},
-		{"qcow2, empty", image.QCOW2, "qemu-img create -q -f qcow2 disk 24M", ""},
-		{"vmdk monolithicSparse", image.VMDK, "qemu-img convert -f raw -O vmdk guest disk", ""},
-		{"vmdk streamOptimized", image.VMDK, "qemu-img convert -f raw -O vmdk -o subformat=streamOptimized guest disk", ""},
-		{"vmdk monolithicFlat", image.VMDK, "qemu-img convert -f raw -O vmdk -o subformat=monolithicFlat guest disk", ""},
-		{"vmdk twoGbMaxExtentSparse", image.VMDK, "qemu-img convert -f raw -O vmdk -o subformat=twoGbMaxExtentSparse guest disk", ""},
-		{"vdi", image.VDI, "qemu-img convert -f raw -O vdi guest disk", ""},
-		{"vdi static", image.VDI, "qemu-img convert -f raw -O vdi -o static=on guest disk", ""},
+			qemu-img create -q -f qcow2 -b ./b -F qcow2 disk; qemu-io -f qcow2 -c 'write -z 1M 3M' -c 'write -P 7 5M 64k' disk`, "", false},
+		{"qcow2 on a smaller one", image.QCOW2, "qemu-img create -q -f qcow2 small 1M; qemu-img create -q -f qcow2 -b small -F qcow2 disk 24M; scribble disk", "", false},
+		{"qcow2 in a folder below", image.QCOW2, "mkdir base; cp guest base/raw; qemu-img create -q -f qcow2 -b base/raw -F raw disk", "", false},
+		{"qcow2 with odd names", image.QCOW2, `cp guest 'a "b", {c} ü.img'; qemu-img create -q -f qcow2 -b './a "b", {c} ü.img' -F raw disk; scribble disk`, "", false},
+		{"qcow2 with bitmaps", image.QCOW2, "qemu-img convert -f raw -O qcow2 guest disk; qemu-img bitmap --add disk one", "", false},
+		{"qcow2 with leaks", image.QCOW2, "qemu-img convert -f raw -O qcow2 guest disk; qemu-io -f qcow2 -c 'discard 0 1M' disk", "", false},
+		{"qcow2, empty", image.QCOW2, "qemu-img create -q -f qcow2 disk 24M", "", true},
+		{"vmdk monolithicSparse", image.VMDK, "qemu-img convert -f raw -O vmdk guest disk", "", false},
+		{"vmdk streamOptimized", image.VMDK, "qemu-img convert -f raw -O vmdk -o subformat=streamOptimized guest disk", "", true},
+		{"vmdk monolithicFlat", image.VMDK, "qemu-img convert -f raw -O vmdk -o subformat=monolithicFlat guest disk", "", true},
+		{"vmdk twoGbMaxExtentSparse", image.VMDK, "qemu-img convert -f raw -O vmdk -o subformat=twoGbMaxExtentSparse guest disk", "", true},
+		{"vdi", image.VDI, "qemu-img convert -f raw -O vdi guest disk", "", false},
+		{"vdi static", image.VDI, "qemu-img convert -f raw -O vdi -o static=on guest disk", "", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			folder := t.TempDir()
@@ -186,8 +211,15 @@ func TestEveryImageIsCopiedAsTheGuestSeesIt(t *testing.T) {
 			if !strings.Contains(strings.Join(chain[0].Features, ", "), c.has) {
 				t.Errorf("the features are %q", chain[0].Features)
 			}
-			if !bytes.Equal(copied(t, chain), want) {
-				t.Error("the copy is not what the guest sees")
+			if !bytes.Equal(copied(t, image.Tools{}, chain), want) {
+				t.Error("the copy through qemu-nbd is not what the guest sees")
+			}
+			var reads atomic.Int64
+			if !bytes.Equal(copied(t, direct(&reads), chain), want) {
+				t.Error("the copy from the files is not what the guest sees")
+			}
+			if (reads.Load() > 0) == c.served {
+				t.Errorf("%d reads from the files", reads.Load())
 			}
 			same(t, before)
 		})

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vmmigrate/vmmigrate/blockcopy"
 	"github.com/vmmigrate/vmmigrate/image"
 )
 
@@ -91,9 +92,12 @@ func TestNoGuestStartsOnAnImageThatIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	source, err := image.Tools{}.Open(t.Context(), chain)
+	source, err := direct(nil).Open(t.Context(), chain)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := source.ReadAt(make([]byte, 1<<20), 0); err != nil {
+		t.Error(err)
 	}
 	for _, layer := range chain {
 		out, err := exec.Command("qemu-io", "-f", "qcow2", "-c", "write 0 4k", layer.Path).CombinedOutput()
@@ -149,23 +153,99 @@ func TestAnIdleCopyReadsImagesInTheIdleClass(t *testing.T) {
 }
 
 func TestAServerThatIsKilledIsToldAsSuch(t *testing.T) {
+	for name, tools := range map[string]image.Tools{"read through it": {}, "read beside it": direct(nil)} {
+		t.Run(name, func(t *testing.T) {
+			chain := qcow2Disk(t)
+			source, err := tools.Open(t.Context(), chain)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := source.ReadAt(make([]byte, 4096), 0); err != nil {
+				t.Error(err)
+			}
+			for _, pid := range servers(t, chain) {
+				if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+					t.Fatal(err)
+				}
+			}
+			gone(t, chain)
+			// Its lock went with it: nothing that is read now counts.
+			var ended *image.ServeError
+			_, err = source.ReadAt(make([]byte, 4096), 0)
+			if !errors.As(err, &ended) {
+				t.Errorf("it is: %v", err)
+			}
+			t.Log(err)
+			if err := source.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestAFileThatIsCutShortWhileItIsReadIsToldAsSuch(t *testing.T) {
 	chain := qcow2Disk(t)
-	source, err := image.Tools{}.Open(t.Context(), chain)
+	source, err := direct(nil).Open(t.Context(), chain)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, pid := range servers(t, chain) {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
+	defer source.Close()
+	if err := os.Truncate(chain[0].Path, 1<<20); err != nil {
+		t.Fatal(err)
 	}
-	var ended *image.ServeError
-	if _, err := source.ReadAt(make([]byte, 4096), 0); !errors.As(err, &ended) {
+	buffer := make([]byte, 1<<20)
+	var bad *image.Error
+	for at := int64(0); at < source.Size() && err == nil; at += int64(len(buffer)) {
+		_, err = source.ReadAt(buffer[:min(int64(len(buffer)), source.Size()-at)], at)
+	}
+	if !errors.As(err, &bad) || !strings.Contains(err.Error(), "cut short") {
 		t.Errorf("it is: %v", err)
 	}
-	if err := source.Close(); err != nil {
-		t.Error(err)
+	t.Log(err)
+}
+
+// failing is a file of which no place from 1 MiB on can be read.
+type failing struct{ image.File }
+
+func (f failing) ReadAt(p []byte, at int64) (int, error) {
+	if at+int64(len(p)) > 1<<20 {
+		return 0, syscall.EIO
 	}
+	return f.File.ReadAt(p, at)
+}
+
+func TestAPlaceOfAFileThatCantBeReadIsNamedByItsCluster(t *testing.T) {
+	chain := qcow2Disk(t)
+	tools := image.Tools{OpenFile: func(path string) (image.File, error) {
+		file, err := blockcopy.OpenSource(path)
+		return failing{file}, err
+	}}
+	source, err := tools.Open(t.Context(), chain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	_, err = source.ReadAt(make([]byte, 65536), 30*65536)
+	var read *image.ReadError
+	if !errors.As(err, &read) || !errors.Is(err, syscall.EIO) || read.Cluster != 30 || !strings.Contains(err.Error(), chain[0].Path) {
+		t.Errorf("it is: %v", err)
+	}
+	t.Log(err)
+}
+
+func TestAFileThatIsReplacedWhileItIsOpenedIsNotRead(t *testing.T) {
+	chain := qcow2Disk(t)
+	path := chain[0].Path
+	tools := image.Tools{OpenFile: func(string) (image.File, error) {
+		run(t, "cp", path, path+".new")
+		run(t, "mv", path+".new", path)
+		return blockcopy.OpenSource(path)
+	}}
+	var bad *image.Error
+	if _, err := tools.Open(t.Context(), chain); !errors.As(err, &bad) || !strings.Contains(err.Error(), "replaced") {
+		t.Errorf("it is: %v", err)
+	}
+	gone(t, chain)
 }
 
 func TestAServerThatNeverListensCostsATimeout(t *testing.T) {
