@@ -44,7 +44,11 @@ func (d *devices) make(ctx context.Context, o options) error {
 	d.folder = folder
 	d.later(func(context.Context) error { return os.RemoveAll(folder) })
 	if o.folder == "" {
-		room := fmt.Sprintf("size=%d,mode=0700", 3*o.size+256<<20)
+		files := int64(3)
+		if o.images {
+			files = 5 // the content and its image, too
+		}
+		room := fmt.Sprintf("size=%d,mode=0700", files*o.size+256<<20)
 		if err := unix.Mount("vmmigrate-bench", folder, "tmpfs", 0, room); err != nil {
 			return fmt.Errorf("mount a tmpfs for the benchmark (it must run as root): %w", err)
 		}
