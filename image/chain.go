@@ -25,11 +25,13 @@ const (
 	QCOW2 Format = "qcow2"
 	VMDK  Format = "vmdk"
 	VDI   Format = "vdi"
+	// VHDX is none of libvirt's: an image that no VM has yet can be one.
+	VHDX Format = "vhdx"
 )
 
 // Supported says whether images of a format can be read.
 func Supported(format string) bool {
-	return slices.Contains([]Format{Raw, QCOW2, VMDK, VDI}, Format(format))
+	return slices.Contains([]Format{Raw, QCOW2, VMDK, VDI, VHDX}, Format(format))
 }
 
 // Layer is one image of a chain.
@@ -140,6 +142,8 @@ func inspect(path string, format Format) (layer Layer, backing reference, id str
 		err = readVMDK(file, size, &layer)
 	case VDI:
 		err = readVDI(file, size, &layer)
+	case VHDX:
+		err = readVHDX(file, &layer)
 	default:
 		err = &Error{Path: path, Reason: fmt.Sprintf("has the format %s, which can't be read", format), Remedy: "convert it with qemu-img convert -O qcow2"}
 	}
@@ -148,26 +152,30 @@ func inspect(path string, format Format) (layer Layer, backing reference, id str
 
 // open opens a file or device for reading and tells its identity and size.
 func open(path string, layer *Layer) (file *os.File, id string, size int64, err error) {
-	// O_NONBLOCK: a FIFO in an image's place must not make us wait.
-	file, err = os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	// To open a device can be an act: one that is neither is only looked at. By
+	// the descriptor it is the same file that is then opened.
+	look, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, "", 0, err
 	}
+	defer func() { _ = unix.Close(look) }() // it was only looked at
 	var stat unix.Stat_t
-	if err = unix.Fstat(int(file.Fd()), &stat); err == nil {
-		switch stat.Mode & unix.S_IFMT {
-		case unix.S_IFREG:
-			id = fmt.Sprintf("file %d %d", stat.Dev, stat.Ino)
-		case unix.S_IFBLK:
-			id, layer.Block = fmt.Sprintf("block %d", stat.Rdev), true
-		default:
-			err = errors.New("it is neither a regular file nor a block device")
-		}
+	if err := unix.Fstat(look, &stat); err != nil {
+		return nil, "", 0, err
 	}
-	if err == nil {
-		size, err = file.Seek(0, io.SeekEnd)
+	switch stat.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		id = fmt.Sprintf("file %d %d", stat.Dev, stat.Ino)
+	case unix.S_IFBLK:
+		id, layer.Block = fmt.Sprintf("block %d", stat.Rdev), true
+	default:
+		return nil, "", 0, errors.New("it is neither a regular file nor a block device")
 	}
+	file, err = os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", look), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
+		return nil, "", 0, err
+	}
+	if size, err = file.Seek(0, io.SeekEnd); err != nil {
 		_ = file.Close() // it was only read
 		return nil, "", 0, err
 	}

@@ -1,5 +1,5 @@
 // Package image reads disk images that are not raw: what the guest sees of a
-// qcow2, vmdk or vdi file and of the chain of images behind it.
+// qcow2, vmdk, vdi or vhdx file and of the chain of images behind it.
 //
 // # What a host is asked to trust
 //

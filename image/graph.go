@@ -31,7 +31,7 @@ func (c Chain) node(whole bool) map[string]any {
 	case VMDK:
 		// QEMU opens extents by the descriptor alone: plain names in its own
 		// folder, which Inspect has made sure of, and always as files.
-	case Raw, VDI:
+	case Raw, VDI, VHDX:
 	}
 	return node
 }

@@ -31,8 +31,8 @@ func readVDI(file *os.File, size int64, layer *Layer) error {
 	case disk == 0 || disk > sizeMax || block < 4096 || block%512 != 0:
 		return &Error{Path: layer.Path, Reason: fmt.Sprintf("has a damaged header: it claims %d bytes in blocks of %d", disk, block)}
 	// QEMU reads what is beyond the end of the file as zeros.
-	case size < data+allocated*block:
-		return &Error{Path: layer.Path, Reason: fmt.Sprintf("has been cut short: it has %d bytes, and its header says that it has %d", size, data+allocated*block)}
+	case size < data || allocated > (size-data)/block:
+		return &Error{Path: layer.Path, Reason: fmt.Sprintf("has been cut short: it has %d bytes, and its header says that there are %d blocks of %d behind the first %d", size, allocated, block, data)}
 	}
 	layer.Size, layer.Cluster = (int64(disk)+511)/512*512, block
 	return nil

@@ -51,6 +51,7 @@ func TestAnImageThatMustNotBeReadIsRefusedWithWords(t *testing.T) {
 		{"a backing file that is gone", image.QCOW2, "qemu-img create -q -u -f qcow2 -b gone -F raw disk 4M", "no such file or directory, and is the backing file of"},
 		{"a backing file without a format", image.QCOW2, "qemu-img create -q -f qcow2 -b guest -F raw disk; put 112 < <(be4 0)", "never guessed"},
 		{"a backing file of unknown format", image.QCOW2, "qemu-img create -q -f qed b 4M; qemu-img create -q -f qcow2 -b b -F qed disk", "has the format qed, which can't be read"},
+		{"a vhdx cut short", image.VHDX, "qemu-img convert -f raw -O vhdx guest disk; truncate -s 1M disk", "no metadata"},
 		{"an address", image.QCOW2, "qemu-img create -q -u -f qcow2 -b nbd://localhost/x -F raw disk 4M", "which is an address"},
 		{"an address in disguise", image.QCOW2, "qemu-img create -q -u -f qcow2 -b ssh:x -F raw disk 4M", "which is an address"},
 		{"a description", image.QCOW2, `qemu-img create -q -u -f qcow2 -b 'json:{"driver":"file","filename":"/etc/shadow"}' -F raw disk 4M`, "which is a description"},

@@ -180,6 +180,9 @@ func TestEveryImageIsCopiedAsTheGuestSeesIt(t *testing.T) {
 		{"vmdk twoGbMaxExtentSparse", image.VMDK, "qemu-img convert -f raw -O vmdk -o subformat=twoGbMaxExtentSparse guest disk", "", true},
 		{"vdi", image.VDI, "qemu-img convert -f raw -O vdi guest disk", "", false},
 		{"vdi static", image.VDI, "qemu-img convert -f raw -O vdi -o static=on guest disk", "", false},
+		{"vhdx", image.VHDX, "qemu-img convert -f raw -O vhdx guest disk", "", true},
+		{"vhdx fixed", image.VHDX, "qemu-img convert -f raw -O vhdx -o subformat=fixed guest disk", "", true},
+		{"qcow2 on vhdx", image.QCOW2, "qemu-img convert -f raw -O vhdx guest b; qemu-img create -q -f qcow2 -b b -F vhdx disk; scribble disk", "", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			folder := t.TempDir()

@@ -38,6 +38,8 @@ func (h host) refuses(t *testing.T) {
 		t.Logf("%s:\n%s", c.name, result.Stderr)
 	}
 	h.sh(t, `kill "$(cat /run/writer)"; virsh -q undefine bad`)
+	// docs/sources.md says that no VM's disk is a vhdx.
+	t.Log(h.sh(t, `sed "s/type='qcow2'/type='vhdx'/" /run/bad.xml > /run/vhdx.xml; virsh -q define /run/vhdx.xml 2>&1 | grep "unknown driver format value 'vhdx'"`))
 	if after := h.sh(t, look); after != before {
 		t.Errorf("something was made:\n%s\n%s", before, after)
 	}
