@@ -21,6 +21,8 @@ type Source struct {
 	// plain reads what it can without the server; nil is nothing.
 	plain  *plain
 	direct bool
+	// first is the wait for qemu-nbd's first words.
+	first  sync.Once
 	close  sync.Once
 	closed error
 }
@@ -111,7 +113,7 @@ func (s *Source) serve(p []byte, offset int64) (int, error) {
 	case errors.As(err, &stalled):
 		return n, &HungError{Path: s.Name(), After: stalled.After}
 	case errors.As(err, &server):
-		return n, s.unreadable(offset+int64(n), clean(s.server.Said()), server)
+		return n, s.unreadable(offset+int64(n), s.words(), server)
 	}
 	// It has ended or will now; its last words are on their way.
 	select {
@@ -123,6 +125,17 @@ func (s *Source) serve(p []byte, offset int64) (int, error) {
 
 // lastWords is how long to wait for what qemu-nbd says at its end.
 const lastWords = 300 * time.Millisecond
+
+// words are what qemu-nbd has printed of what it can't read. They come another
+// way than its answer, and may come later; the first are waited for.
+func (s *Source) words() string {
+	s.first.Do(func() {
+		for end := time.Now().Add(lastWords); s.server.Said() == "" && time.Now().Before(end); {
+			time.Sleep(5 * time.Millisecond)
+		}
+	})
+	return clean(s.server.Said())
+}
 
 // Close ends the connections and qemu-nbd, and closes the files.
 func (s *Source) Close() error {
