@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -161,7 +162,14 @@ func TestWhatIsOnDiskOutlivesAPowerCutAndAllElseIsLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	began := time.Now()
 	h.PowerCut()
+	if left := processesIn(t, dir); len(left) > 0 {
+		t.Errorf("after the power cut these still have its disks: %v", left)
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Logf("the power cut took %s", took)
+	}
 
 	h = start(t, options)
 	out, err := h.Shell(t.Context(), `
@@ -210,17 +218,21 @@ func TestAKilledHarnessLeavesNoHostBehind(t *testing.T) {
 	}
 }
 
-// processesIn returns the processes whose working folder is in dir.
+// processesIn are the processes that have dir, or a file in it, as their folder or
+// open.
 func processesIn(t *testing.T, dir string) []string {
 	t.Helper()
 	var found []string
-	links, err := filepath.Glob("/proc/[0-9]*/cwd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, link := range links {
-		if cwd, err := os.Readlink(link); err == nil && strings.HasPrefix(cwd, dir) && !strings.HasPrefix(link, "/proc/self") {
-			found = append(found, link)
+	for _, pattern := range []string{"/proc/[0-9]*/cwd", "/proc/[0-9]*/fd/*"} {
+		links, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := fmt.Sprintf("/proc/%d/", os.Getpid())
+		for _, link := range links {
+			if to, err := os.Readlink(link); err == nil && strings.HasPrefix(to, dir) && !strings.HasPrefix(link, own) {
+				found = append(found, link)
+			}
 		}
 	}
 	return found

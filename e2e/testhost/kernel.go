@@ -25,12 +25,18 @@ type kernel struct {
 }
 
 // keeper runs the program that it is given as its $0, a linux.uml, with the words
-// after it as its arguments, and ends all
-// of its own process group when linux.uml ends or when its file 4 does, which
-// it does when the harness dies in whatever way. A parent-death signal would
-// not do: it would reach linux.uml, but not the two helper processes that it
-// leaves behind and that hold on to its memory and its disks.
-const keeper = `{ read -r _ <&4; kill -KILL 0; } & "$0" "$@" 4<&-; kill -KILL 0`
+// after it as its arguments, and ends all of its processes when it ends or when
+// keeper's file 4 does, which it does when the harness dies in whatever way. A
+// parent-death signal would not do: it would reach linux.uml, but not the helper
+// processes that it leaves behind and that hold on to its memory and its disks.
+// Those are in keeper's own process group, or with a newer kernel in one that
+// linux.uml leads. Keeper itself ends when they have.
+const keeper = `"$0" "$@" 4<&- & uml=$!
+{ read -r _ <&4; kill -KILL "-$uml" "$uml"; } 2>/dev/null &
+wait "$uml"
+tries=500
+while kill -KILL "-$uml" 2>/dev/null && [ $((tries -= 1)) -gt 0 ]; do sleep 0.01; done
+kill -KILL 0`
 
 // startKernel starts k in the folder dir. Its console (fd:0 and fd:1
 // of the command line) reads nothing and writes console.log; its serial line
@@ -90,12 +96,9 @@ func (k *kernel) running() bool {
 	}
 }
 
-// kill ends the kernel and the programs inside it, at once, by the number of
-// their group, which is no other's as long as one of them is left.
+// kill ends the kernel and the programs inside it, at once: see keeper.
 func (k *kernel) kill() {
-	if k.running() {
-		_ = syscall.Kill(-k.cmd.Process.Pid, syscall.SIGKILL) // they may just have ended
-	}
+	_ = k.alive.Close() // it may have been closed already
 }
 
 //go:embed boot/xstate.c
