@@ -20,7 +20,8 @@ const Prefix = "vmmigrate"
 type Origin struct {
 	// Job is the job that made the clone.
 	Job string `json:"job"`
-	// Name and UUID are the original domain's.
+	// Name and UUID are the original domain's. UUID is "" where there never was
+	// one: see Adopted.
 	Name string `json:"name"`
 	UUID string `json:"uuid"`
 	// Disks are the disks that moved.
@@ -33,6 +34,10 @@ type Origin struct {
 	// Retired is there once the original was wiped.
 	Retired *Retired `json:"retired,omitempty"`
 }
+
+// Adopted says that the clone was made of disk images that no domain had. Name
+// is its own then, as it was called when it was made.
+func (o *Origin) Adopted() bool { return o.UUID == "" }
 
 // Cutover is what a clone had before it took its original's place, and what
 // the original had, as far as the two definitions do not tell.

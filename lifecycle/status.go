@@ -57,6 +57,9 @@ const (
 	OriginalThere     OriginalState = "there"
 	OriginalUndefined OriginalState = "undefined"
 	OriginalGone      OriginalState = "gone"
+	// OriginalImages: there never was a VM, and the images that the clone was
+	// made of are there.
+	OriginalImages OriginalState = "images"
 	// OriginalRetired was wiped and removed by vmmigrate retire, and
 	// OriginalRetiring is being so.
 	OriginalRetired  OriginalState = "retired"
@@ -284,7 +287,10 @@ func (m *Manager) original(clone *Clone, domains []hypervisor.Domain) (Original,
 		}
 		if there {
 			o.Disks = append(o.Disks, disk.Source)
-			if o.State == OriginalGone {
+			switch {
+			case o.State == OriginalGone && clone.Origin.Adopted():
+				o.State = OriginalImages
+			case o.State == OriginalGone:
 				o.State = OriginalUndefined
 			}
 		}

@@ -235,7 +235,7 @@ func (w *world) checkBeforeDefine() {
 		if !intended {
 			continue // another job's
 		}
-		if original := w.virt.find(plan.VM); original.State != hypervisor.ShutOff {
+		if original := w.virt.find(plan.VM); plan.Adopted == nil && original.State != hypervisor.ShutOff {
 			w.t.Errorf("the clone is defined while the original is %+v", original)
 		}
 		for i := range plan.Disks {

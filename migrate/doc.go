@@ -10,6 +10,7 @@
 //	engine.go   goes forward through the steps: run and resume
 //	rollback.go goes backward through them
 //	batch.go    runs the jobs of several VMs
+//	adopt.go    makes a VM of disk images that belong to none
 //	ports.go    the small interfaces through which steps touch the world
 //
 // Three rules carry everything. What a job is about to do is on disk before it

@@ -44,7 +44,9 @@ type Event struct {
 
 // Summary is what a finished job has to show.
 type Summary struct {
-	Clone   string
+	Clone string
+	// Adopted is true where the clone was made of images that no domain had.
+	Adopted bool
 	Disks   []DiskSummary
 	Seconds float64
 }

@@ -44,6 +44,8 @@ type DomainFacts struct {
 	Disks map[string]DiskFacts
 	// Files tells of the paths of firmware state whether they exist.
 	Files map[string]bool
+	// Adopted is there where it is no domain of libvirt's, but made of images.
+	Adopted *Adopted
 }
 
 // DiskFacts is one disk's source as it was found.
@@ -55,6 +57,8 @@ type DiskFacts struct {
 	Files []DeviceFacts
 	// LV is the logical volume it is, nil if it is none.
 	LV *lvm.LV
+	// Writers are who has it open for writing; only of an image to be adopted.
+	Writers []Writer
 	// Err is why the source can't be read, nil if it can.
 	Err error
 }

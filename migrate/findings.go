@@ -49,6 +49,7 @@ const (
 	WarnPlaintext   Code = "plaintext"
 	WarnGuestVG     Code = "guest-vg"
 	WarnSourceSmall Code = "payload-rounded"
+	WarnFormat      Code = "format-claimed"
 )
 
 // Finding is one thing a plan has to say: a blocker or a warning.

@@ -145,6 +145,10 @@ func warnings() []claim {
 		{code: WarnGuestVG, when: "the disk is a physical volume of the guest's", given: func(s *situation) {
 			s.disk("vda", func(d *DiskFacts) { d.PhysicalVolume = true })
 		}},
+		{code: WarnFormat, when: "an image that is adopted begins like one of another format", given: func(s *situation) {
+			s.vm().Adopted = new(Adopted)
+			s.disk("vda", func(d *DiskFacts) { d.Claims = image.VMDK })
+		}},
 		{code: WarnSourceSmall, when: "the source is no multiple of 4096", given: func(s *situation) { s.disk("vda", func(d *DiskFacts) { d.Size -= 512 }) }},
 	}
 }

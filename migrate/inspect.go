@@ -40,6 +40,9 @@ type DeviceFacts struct {
 	// PhysicalVolume is true when the disk as a whole is an LVM physical
 	// volume, as a guest's data disk may be.
 	PhysicalVolume bool
+	// Claims is the image format that its first bytes claim, or "": never a
+	// reason to read it as one.
+	Claims image.Format
 	// LUKS is true when the disk as a whole begins with a LUKS header, and
 	// Encrypted when all of it lies on a mapping of dm-crypt's.
 	LUKS, Encrypted bool
@@ -114,6 +117,7 @@ func (h Host) Inspect(_ context.Context, path string) (DeviceFacts, error) {
 	head := make([]byte, headBytes)
 	n, _ := file.ReadAt(head, 0) // a shorter disk has fewer of them
 	begin := bytes.NewReader(head[:n])
+	facts.Claims = image.Claims(head[:n])
 	facts.LUKS = isLUKS(begin)
 	facts.PhysicalVolume = isPhysicalVolume(begin)
 	facts.TableEnd = tableEnd(begin, facts.LogicalBlock)

@@ -55,6 +55,10 @@ func (d *Decider) judgeSource(plan *Plan, disk domainxml.Disk, facts DiskFacts) 
 	before := len(plan.Blockers)
 	target := disk.Target
 	otherSource := "bring it back, or name the right one: " + virsh("edit", plan.VM)
+	allTheSame := "move it all the same with --encrypt-again, or leave it with --skip-disk " + target
+	if plan.Adopted != nil {
+		otherSource, allTheSame = "name another with --disk", "encrypt it once more with --encrypt-again"
+	}
 	var bad *image.Error
 	switch {
 	case errors.As(facts.Err, &bad):
@@ -69,10 +73,10 @@ func (d *Decider) judgeSource(plan *Plan, disk domainxml.Disk, facts DiskFacts) 
 	case facts.Size == 0:
 		plan.block(SourceMissing, target, otherSource, "the source of %s is empty: %s", target, facts.Path)
 	case facts.LUKS && !plan.Options.EncryptAgain:
-		plan.block(AlreadyLUKS, target, "move it all the same with --encrypt-again, or leave it with --skip-disk "+target,
+		plan.block(AlreadyLUKS, target, allTheSame,
 			"the source of %s holds a LUKS header already: %s", target, facts.Path)
 	case facts.Encrypted && !plan.Options.EncryptAgain:
-		plan.block(AlreadyLUKS, target, "move it all the same with --encrypt-again, or leave it with --skip-disk "+target,
+		plan.block(AlreadyLUKS, target, allTheSame,
 			"the source of %s lies on an encrypted device already: %s", target, facts.Path)
 	case facts.TableEnd > facts.Size && len(facts.Chain) == 0:
 		plan.block(SourceShrunk, target, "grow it back to at least its partition table's size",
@@ -86,8 +90,9 @@ func (d *Decider) judgeSource(plan *Plan, disk domainxml.Disk, facts DiskFacts) 
 		return false
 	}
 	d.judgeChain(plan, disk, facts)
+	d.judgeImage(plan, target, facts)
 	for _, other := range d.Facts.Domains {
-		if other.Name == plan.VM {
+		if other.UUID == plan.VMUUID {
 			continue
 		}
 		for _, theirs := range other.Disks {
@@ -97,7 +102,7 @@ func (d *Decider) judgeSource(plan *Plan, disk domainxml.Disk, facts DiskFacts) 
 			if other.State.Active() {
 				plan.block(SourceInUse, target, virsh("shutdown", other.Name), "the source of %s is in use by the running VM %q", target, other.Name)
 			} else {
-				plan.warn(WarnShared, target, "", "the source of %s also belongs to the VM %q, which must stay off meanwhile", target, other.Name)
+				plan.warn(WarnShared, target, plan.moveInstead(other.Name), "the source of %s also belongs to the VM %q, which must stay off meanwhile", target, other.Name)
 			}
 		}
 	}
@@ -151,9 +156,14 @@ func (d *Decider) judgeClone(plan *Plan) {
 		if domain.Name != plan.Clone.Name {
 			continue
 		}
-		if origin, ok := originOf(domain); ok && origin.UUID == plan.VMUUID {
+		if origin, ok := originOf(domain); ok && (origin.UUID == plan.VMUUID || plan.isFrom(origin)) {
 			// Its volumes and mappings are in the way too, which goes
 			// without saying.
+			if plan.Adopted != nil {
+				plan.block(AlreadyDone, "", "make another VM of them with --name, or undo it with vmmigrate rollback "+origin.Job,
+					"they have become one already: %q (job %s)", domain.Name, origin.Job)
+				return
+			}
 			plan.block(AlreadyDone, "", "make another clone with --name and --lv-name, or undo it with vmmigrate rollback "+origin.Job,
 				"it has been migrated already: its clone is %q (job %s)", domain.Name, origin.Job)
 			return

@@ -22,9 +22,12 @@ const payloadUnit = 4096
 type Plan struct {
 	// Job is the id of the job that carries it out.
 	Job string `json:"job"`
-	// VM and VMUUID name the domain.
+	// VM and VMUUID name the domain. Of images that are adopted VM is what they
+	// become, and VMUUID one that was drawn and that no domain has.
 	VM     string `json:"vm"`
 	VMUUID string `json:"vm_uuid"`
+	// Adopted is there where no domain moves, but images become one.
+	Adopted *Adopted `json:"adopted,omitempty"`
 	// Clone is the domain that will be defined.
 	Clone Clone `json:"clone"`
 	// Disks are the disks that move, in the domain's order.
@@ -137,6 +140,10 @@ func (d *Decider) Decide(name string, options Options) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	return d.decide(vm, options)
+}
+
+func (d *Decider) decide(vm *DomainFacts, options Options) (*Plan, error) {
 	if err := options.Validate(); err != nil {
 		return nil, err
 	}
@@ -146,13 +153,17 @@ func (d *Decider) Decide(name string, options Options) (*Plan, error) {
 	}
 	plan := &Plan{
 		Job: d.Store.NewID(cloneUUID.String()), VM: vm.Name, VMUUID: vm.UUID, Options: options,
-		Clone: Clone{Name: options.Clone, UUID: cloneUUID.String()},
+		Clone: Clone{Name: options.Clone, UUID: cloneUUID.String()}, Adopted: vm.Adopted,
 	}
 	if plan.Clone.Name == "" {
 		plan.Clone.Name = vm.Name + "-luks"
 	}
 
-	d.judgeDomain(plan, vm)
+	if vm.Adopted == nil {
+		d.judgeDomain(plan, vm)
+	} else {
+		d.judgeAdoption(plan, vm)
+	}
 	if vm.XML != nil {
 		if err := d.drawMACs(plan, vm.XML); err != nil {
 			return nil, err

@@ -72,6 +72,9 @@ type Devices interface {
 	// an *image.Error or an *image.LockedError.
 	CheckImage(ctx context.Context, chain image.Chain) error
 	MapperNames(ctx context.Context) ([]string, error)
+	// Writers are who has a file or device open for writing, this process and
+	// what it holds for reading left out.
+	Writers(ctx context.Context, path string) ([]Writer, error)
 	// Physical names the physical devices under a disk or file, so that two
 	// that share one can be told.
 	Physical(ctx context.Context, path string) ([]string, error)
@@ -120,6 +123,8 @@ type Env struct {
 	// KeySlots and Recovery are only needed where a plan has a recovery key.
 	KeySlots KeySlots
 	Recovery Recovery
+	// Drafts is only needed where images are adopted.
+	Drafts   Drafts
 	Reporter Reporter
 	Store    Store
 	// Random is where UUIDs and MAC addresses come from.

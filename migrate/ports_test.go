@@ -203,6 +203,14 @@ func (d devices) MapperNames(ctx context.Context) ([]string, error) {
 	})
 }
 
+func (d devices) Writers(_ context.Context, path string) ([]Writer, error) {
+	return port(d.w, "device: writers", func() ([]Writer, error) {
+		d.w.mu.Lock()
+		defer d.w.mu.Unlock()
+		return d.w.writers[path], nil
+	})
+}
+
 func (d devices) Physical(_ context.Context, path string) ([]string, error) {
 	return port(d.w, "device: physical", func() ([]string, error) {
 		d.w.mu.Lock()

@@ -57,6 +57,9 @@ func (e *Env) preflight(ctx context.Context, plan *Plan, job *Job) error {
 
 // atRest checks that the original is off and will stay as it is on disk.
 func (e *Env) atRest(ctx context.Context, plan *Plan) error {
+	if plan.Adopted != nil {
+		return e.adoptedAtRest(ctx, plan)
+	}
 	domain, err := e.Hypervisor.Domain(ctx, plan.VM)
 	if err != nil {
 		return err
@@ -117,7 +120,7 @@ func (e *Env) unclaimed(ctx context.Context, plan *Plan) error {
 	if facts.Domains, err = e.gatherDomains(ctx); err != nil {
 		return err
 	}
-	again := &Plan{VM: plan.VM, Clone: plan.Clone, Disks: plan.Disks, Options: plan.Options}
+	again := &Plan{VM: plan.VM, VMUUID: plan.VMUUID, Adopted: plan.Adopted, Clone: plan.Clone, Disks: plan.Disks, Options: plan.Options}
 	(&Decider{Facts: facts}).judgeNames(again)
 	if len(again.Blockers) > 0 {
 		return &BlockedError{VM: plan.VM, Blockers: again.Blockers}
@@ -128,8 +131,11 @@ func (e *Env) unclaimed(ctx context.Context, plan *Plan) error {
 // rewrite makes the clone's definition from the original's as it is now, by
 // the plan's decisions. It holds passwords of consoles: it is for libvirt only.
 func (e *Env) rewrite(ctx context.Context, plan *Plan) (domainxml.Rewritten, error) {
-	raw, err := e.Hypervisor.XML(ctx, plan.VMUUID)
-	if err != nil {
+	var raw []byte
+	var err error
+	if plan.Adopted != nil {
+		raw = []byte(plan.Adopted.Definition)
+	} else if raw, err = e.Hypervisor.XML(ctx, plan.VMUUID); err != nil {
 		return domainxml.Rewritten{}, err
 	}
 	parsed, err := domainxml.Parse(raw)
@@ -162,6 +168,9 @@ func (p *Plan) edit() domainxml.Edit {
 		NVRAM: p.Firmware.NVRAM, TPMState: p.Firmware.TPMState,
 		Origin: &domainxml.Origin{Name: p.VM, UUID: p.VMUUID, Job: p.Job},
 	}
+	if p.Adopted != nil {
+		edit.Origin.UUID = "" // there never was a domain
+	}
 	for _, disk := range p.Disks {
 		change := domainxml.DiskEdit{Target: disk.Target, Device: disk.Device}
 		// QEMU shows a raw disk in whole sectors of 512 bytes.
@@ -186,13 +195,18 @@ func isGone(err error) bool {
 // Definitions returns a domain's definition as it is, without passwords, and
 // as the plan would rewrite it.
 func Definitions(facts *Facts, plan *Plan) (before, after []byte, err error) {
-	vm, err := facts.domain(plan.VM)
+	if plan.Adopted != nil {
+		before = []byte(plan.Adopted.Definition)
+	} else {
+		vm, err := facts.domain(plan.VM)
+		if err != nil {
+			return nil, nil, err
+		}
+		before = vm.Raw
+	}
+	rewritten, err := domainxml.Rewrite(before, plan.edit())
 	if err != nil {
 		return nil, nil, err
 	}
-	rewritten, err := domainxml.Rewrite(vm.Raw, plan.edit())
-	if err != nil {
-		return nil, nil, err
-	}
-	return vm.Raw, rewritten.XML, nil
+	return before, rewritten.XML, nil
 }

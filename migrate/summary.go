@@ -2,7 +2,7 @@ package migrate
 
 // summary is what a finished job has to show, from what the journal recorded.
 func (j *Job) summary() (*Summary, error) {
-	summary := &Summary{Clone: j.Plan.Clone.Name, Seconds: j.Now().Sub(j.began).Seconds()}
+	summary := &Summary{Clone: j.Plan.Clone.Name, Adopted: j.Plan.Adopted != nil, Seconds: j.Now().Sub(j.began).Seconds()}
 	for i := range j.Plan.Disks {
 		disk := &j.Plan.Disks[i]
 		var note copyNote

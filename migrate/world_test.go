@@ -48,6 +48,7 @@ type world struct {
 	chains   map[string]image.Chain          // images and what is behind them
 	damaged  map[string]error                // what a check of an image finds
 	devices  map[string][]string             // the physical devices under a path; one for all by default
+	writers  map[string][]Writer             // who has a source open for writing
 	deaf     error                           // what libvirt answers to the guard
 	during   func(context.Context, StepName) // what happens while bytes move
 	broken   atomic.Bool                     // payloads take no writes

@@ -50,6 +50,8 @@ func (e *Env) decide(ctx context.Context, clone *lifecycle.Clone, undo bool) (*d
 	switch {
 	case !undo && origin.Cutover != nil, undo && origin.Cutover == nil:
 		return nil, errSo
+	case origin.Adopted():
+		return nil, &NoOriginalError{Clone: clone.Name, Original: origin.Name, Adopted: true}
 	case origin.Retired != nil:
 		return nil, &NoOriginalError{Clone: clone.Name, Original: origin.Name, UUID: origin.UUID, Retired: true}
 	}

@@ -51,12 +51,16 @@ type NoOriginalError struct {
 	Clone, Original, UUID string
 	// Taken says that a VM of the original's name is there, and is another.
 	Taken bool
-	// Retired says that it was retired, and how.
+	// Retired says that it was retired.
 	Retired bool
+	// Adopted says that there never was one: the clone was made of images.
+	Adopted bool
 }
 
 func (e *NoOriginalError) Error() string {
 	switch {
+	case e.Adopted:
+		return fmt.Sprintf("%q was made of disk images and has no original to change places with", e.Clone)
 	case e.Retired:
 		return fmt.Sprintf("the original of %q was retired: nothing is left to change places with", e.Clone)
 	case e.Taken:

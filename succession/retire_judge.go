@@ -87,6 +87,10 @@ func (e *Env) Judge(ctx context.Context, name string, o RetireOptions) (plan *Re
 }
 
 func (j *judge) judgeOriginal(ctx context.Context) error {
+	if j.clone.Origin.Adopted() {
+		j.warnings = append(j.warnings, fmt.Sprintf("%q was made of disk images that no VM had: they go, and there is no definition to remove", j.clone.Name))
+		return nil
+	}
 	domain, err := j.Hypervisor.DomainByUUID(ctx, j.clone.Origin.UUID)
 	if isGone(err) {
 		j.warnings = append(j.warnings, fmt.Sprintf("the original %q is not defined; its disks are known from the clone's metadata", j.plan.Original))

@@ -26,7 +26,7 @@ func (s *session) planCommand() *cli.Command {
 			"  vmmigrate plan --all --vg vg1 --output json\n" +
 			"  # Plan all of them into a file, to edit and to give to run --plan.\n" +
 			"  vmmigrate plan --all --save batch.yaml",
-		Flags: append(slices.Concat(vmFlags(), targetFlags(), copyFlags(), saveFlags()),
+		Flags: append(slices.Concat(vmFlags(), adoptFlags(), targetFlags(), copyFlags(), saveFlags()),
 			&cli.BoolFlag{Name: "xml", Category: categoryVM, Usage: "show the changes to the domain's definition"}),
 		Action: s.plan,
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 func (s *session) runCommand() *cli.Command {
-	flags := slices.Concat(vmFlags(), batchFlags(), targetFlags(), copyFlags(), keyFlags(), recoveryFlags())
+	flags := slices.Concat(vmFlags(), batchFlags(), adoptFlags(), targetFlags(), copyFlags(), keyFlags(), recoveryFlags())
 	flags = append(flags,
 		&cli.BoolFlag{Name: "yes", Usage: "do not ask, for scripts: --all asks otherwise"},
 		&cli.BoolFlag{Name: "start", Usage: "start the clone at the end"},
@@ -33,6 +33,8 @@ func (s *session) runCommand() *cli.Command {
 			"  # Move two into another volume group with a key from a file, and lock their\n" +
 			"  # disks at the end.\n" +
 			"  vmmigrate run --vm imap --vm web --vg vg1 --key-file /root/luks.key --close\n" +
+			"  # Make a VM of an image that has none, as it is left by a P2V.\n" +
+			"  vmmigrate run --disk /srv/p2v/files.raw --name files --osinfo win2k16\n" +
 			"  # Show what would be done to carry out a plan that was saved and edited.\n" +
 			"  vmmigrate run --plan batch.yaml --dry-run\n" +
 			"  # Do it, with one passphrase for all and a recovery key for each.\n" +

@@ -73,6 +73,9 @@ func (s *session) statusText(report lifecycle.Report, now time.Time) error {
 			for i, disk := range clone.Disks {
 				row := statusRow(disk, now)
 				name, state, original := clone.Name, string(clone.Access), clone.Original.Name+", "+string(clone.Original.State)
+				if clone.Original.State == lifecycle.OriginalImages {
+					original = "none, made of images"
+				}
 				if i > 0 {
 					name, state, original = "", "", ""
 				}

@@ -130,5 +130,5 @@ func takesFile(flag cli.Flag) bool {
 		return false
 	}
 	name, _ := placeholder(documented.GetUsage())
-	return strings.HasPrefix(name, "FILE") || strings.HasPrefix(name, "DIR")
+	return strings.HasPrefix(name, "FILE") || strings.HasPrefix(name, "DIR") || strings.HasPrefix(name, "PATH")
 }

@@ -62,6 +62,14 @@ func fixedValues(flag string) []string {
 			words = append(words, string(method))
 		}
 		return words
+	case "format":
+		var words []string
+		for _, format := range migrate.Formats() {
+			words = append(words, string(format))
+		}
+		return words
+	case "boot":
+		return []string{"bios", "uefi"}
 	case "stop-after":
 		return stepNames()
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -187,7 +188,11 @@ func xmlDiffs(plans []*migrate.Plan, facts *migrate.Facts, color bool) []xmlDiff
 			diffs[i].err = err
 			continue
 		}
-		diffs[i].text = domainxml.Unified(before, after, domainxml.RenderOptions{From: plan.VM, To: plan.Clone.Name, Context: 3, Color: color})
+		context := 3
+		if plan.Adopted != nil {
+			context = bytes.Count(after, []byte("\n")) + 1 // nobody has seen any of it
+		}
+		diffs[i].text = domainxml.Unified(before, after, domainxml.RenderOptions{From: plan.VM, To: plan.Clone.Name, Context: context, Color: color})
 	}
 	return diffs
 }

@@ -85,6 +85,9 @@ func explain(err error) advice {
 	if a, ok := explainPlanFile(err); ok {
 		return a
 	}
+	if a, ok := explainAdoption(err); ok {
+		return a
+	}
 	if a, ok := explainUsage(err); ok {
 		return a
 	}

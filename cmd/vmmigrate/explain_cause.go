@@ -14,7 +14,7 @@ import (
 
 // explainCause adds to the cause of a stopped job what helps against it.
 func explainCause(err error) advice {
-	for _, explained := range []func(error) (advice, bool){explainRefusal, retireCause, imageCause, diskCause, encryptionCause, volumeCause, domainCause} {
+	for _, explained := range []func(error) (advice, bool){explainAdoption, explainRefusal, retireCause, imageCause, diskCause, encryptionCause, volumeCause, domainCause} {
 		if a, ok := explained(err); ok {
 			return advice{details: a.details, next: a.next}
 		}

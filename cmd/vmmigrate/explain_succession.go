@@ -71,6 +71,9 @@ func explainParty(a *advice, err *succession.PartyError) {
 func explainNoOriginal(a *advice, err *succession.NoOriginalError) {
 	rename := virsh("domrename", err.Clone) + " NEWNAME"
 	switch {
+	case err.Adopted:
+		a.details = []string{"it can be given any name that is free"}
+		a.next = []string{rename}
 	case err.Retired:
 		a.details = []string{"the clone can be given any name that is free"}
 		a.next = []string{rename}

@@ -15,6 +15,7 @@ import (
 // The headings under which help shows the flags.
 const (
 	categoryVM     = "Which VMs"
+	categoryAdopt  = "Images that have no VM yet"
 	categoryTarget = "Target"
 	categoryLUKS   = "Encryption"
 	categoryCopy   = "Copy"
@@ -33,7 +34,7 @@ func targetFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "vg", Category: categoryTarget, Usage: "make the volumes in the volume group `VG` (default: the source's own, else the only one with room)"},
 		&cli.StringSliceFlag{KeepSpace: true, Name: "pv", Category: categoryTarget, Usage: "let the volumes lie on the group's disk `DEVICE` alone; may be given several times"},
-		&cli.StringFlag{Name: "name", Category: categoryTarget, Usage: "call the clone `NAME` (default: the VM's name and -luks)"},
+		&cli.StringFlag{Name: "name", Category: categoryTarget, Usage: "call the clone `NAME` (default: the VM's name and -luks), or the VM that --disk makes"},
 		&cli.StringFlag{Name: "lv-name", Category: categoryTarget, Usage: "call the volume `LV`, with -TARGET behind it if there are several (default: VM-TARGET-luks)"},
 		&cli.StringFlag{Name: "lvm-type", Category: categoryTarget, Usage: "make volumes of `TYPE`: linear, striped, raid1, raid10 or thin (default: linear)"},
 		&cli.StringFlag{Name: "thin-pool", Category: categoryTarget, Usage: "make thin volumes in `POOL`"},
@@ -135,6 +136,9 @@ func checkFlags(c *cli.Context) error {
 	if _, err := stopAfter(c); err != nil {
 		return err
 	}
+	if err := checkAdoptFlags(c); err != nil {
+		return err
+	}
 	if c.IsSet("plan") {
 		return checkPlanFlag(c)
 	}
@@ -142,8 +146,10 @@ func checkFlags(c *cli.Context) error {
 	switch {
 	case c.Bool("all") && len(names) > 0:
 		return &usageError{reason: "--all can't go with --vm", command: c.Command.Name}
+	case c.IsSet("disk"):
+		return nil
 	case !c.Bool("all") && len(names) == 0:
-		return &usageError{reason: "name a VM with --vm NAME, or all of them with --all", command: c.Command.Name}
+		return &usageError{reason: "name a VM with --vm NAME, all of them with --all, or an image that has none with --disk PATH", command: c.Command.Name}
 	case (c.Bool("all") || len(names) > 1) && (c.IsSet("name") || c.IsSet("lv-name")):
 		return &usageError{reason: "--name and --lv-name are for a single VM", command: c.Command.Name}
 	}

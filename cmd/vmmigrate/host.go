@@ -13,6 +13,7 @@ import (
 	"github.com/vmmigrate/vmmigrate/luks"
 	"github.com/vmmigrate/vmmigrate/lvm"
 	"github.com/vmmigrate/vmmigrate/migrate"
+	"github.com/vmmigrate/vmmigrate/virtinstall"
 )
 
 // notRootError says that a command needs root.
@@ -77,6 +78,7 @@ func (s *session) host(ctx context.Context, c *cli.Context, readOnly bool) (env 
 	env = &migrate.Env{
 		Volumes: lvm.New(runner), Encryption: luks.New(runner), KeySlots: luks.New(runner), Hypervisor: conn,
 		Devices: devices, Copier: migrate.BlockCopier{Images: images},
+		Drafts: virtinstall.New(runner, c.String(flagConnect)),
 		Store:  s.store(c),
 		Random: rand.Reader, Now: time.Now,
 	}
@@ -101,6 +103,13 @@ func (s *session) plans(ctx context.Context, c *cli.Context, env *migrate.Env) (
 		return nil, nil, before(err)
 	}
 	decider := &migrate.Decider{Facts: facts, Random: env.Random, Store: env.Store, Taken: migrate.Budget{}}
+	if c.IsSet("disk") {
+		plan, err := adopt(ctx, c, env, facts, decider, chosenOptions)
+		if err != nil {
+			return nil, nil, err
+		}
+		return []*migrate.Plan{plan}, facts, nil
+	}
 	var plans []*migrate.Plan
 	for _, name := range chosen(c, facts) {
 		plan, err := decider.Decide(name, chosenOptions)

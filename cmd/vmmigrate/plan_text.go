@@ -55,7 +55,11 @@ func (s *session) writePlan(plan *migrate.Plan, estimate migrate.Estimate, again
 
 func (s *session) describe(b *strings.Builder, plan *migrate.Plan, estimate migrate.Estimate, again []string) {
 	say := func(format string, args ...any) { fmt.Fprintf(b, format+"\n", args...) }
-	say("%s -> %s", s.paint(bold, printable(plan.VM)), s.paint(bold, printable(plan.Clone.Name)))
+	if plan.Adopted == nil {
+		say("%s -> %s", s.paint(bold, printable(plan.VM)), s.paint(bold, printable(plan.Clone.Name)))
+	} else {
+		say("%s, a new VM made of disk images", s.paint(bold, printable(plan.VM)))
+	}
 	if len(plan.Disks) > 0 {
 		say("")
 		t := s.table("DISK", "SOURCE", "FORMAT", "SIZE", "TARGET", "LV SIZE", "HEADER", "MAPPER")
@@ -100,6 +104,12 @@ func (s *session) describe(b *strings.Builder, plan *migrate.Plan, estimate migr
 	if len(plan.Disks) > 0 {
 		o := plan.Options.LUKS
 		say("")
+		if a := plan.Adopted; a != nil {
+			say("  Definition  %s", printable(a.From))
+			if a.FormatAssumed {
+				say("  Format      raw, since no --format says otherwise; it is never found by looking")
+			}
+		}
 		say("  Encryption  %s, %s, %d-bit key, %s, %d-byte sectors", o.Type, o.Cipher, o.KeySize, o.Hash, o.Sector)
 		say("  Identity    UUID %s%s", plan.Clone.UUID, macs(plan))
 		say("  Copy        %s, verify %s%s", humanize.IBytes(uint64(plan.Bytes())), plan.Options.Verify, takes(estimate))
@@ -110,11 +120,19 @@ func (s *session) describe(b *strings.Builder, plan *migrate.Plan, estimate migr
 	writeFindings(b, s.paint, plan)
 	say("")
 	if len(plan.Blockers) > 0 {
+		if plan.Adopted != nil {
+			say("Nothing has been changed. This VM can't be made as it is.")
+			return
+		}
 		say("Nothing has been changed. This VM can't be migrated as it is.")
 		return
 	}
 	say("Nothing has been changed. To do it:")
-	say("  %s", printable(s.again(command.Quote(append([]string{"vmmigrate", "run", "--vm", plan.VM}, again...)))))
+	words := []string{"vmmigrate", "run"}
+	if plan.Adopted == nil {
+		words = append(words, "--vm", plan.VM)
+	}
+	say("  %s", printable(s.again(command.Quote(append(words, again...)))))
 }
 
 func macs(plan *migrate.Plan) string {

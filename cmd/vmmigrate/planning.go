@@ -36,7 +36,7 @@ func checkPlanFlag(c *cli.Context) error {
 		return &usageError{reason: "--plan was given an empty name", command: c.Command.Name}
 	}
 	said := []string{"vm", "all", "verify"}
-	for _, flag := range targetFlags() {
+	for _, flag := range slices.Concat(adoptFlags(), targetFlags()) {
 		said = append(said, flag.Names()[0])
 	}
 	for _, name := range said {

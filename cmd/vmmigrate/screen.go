@@ -167,7 +167,11 @@ func (s *screen) jobDone(e migrate.Event) {
 	var b strings.Builder
 	say := func(format string, args ...any) { fmt.Fprintln(&b, printable(fmt.Sprintf(format, args...))) }
 	say("")
-	say("%s is now %s, in %s; the original is as it was.", e.VM, e.Summary.Clone, seconds(e.Duration))
+	if e.Summary.Adopted {
+		say("%s is there, in %s; the images are as they were.", e.Summary.Clone, seconds(e.Duration))
+	} else {
+		say("%s is now %s, in %s; the original is as it was.", e.VM, e.Summary.Clone, seconds(e.Duration))
+	}
 	say("")
 	t := tableFor(s.w, "DISK", "BYTES", "COPIED IN", "MIN", "MEDIAN", "MAX", "VERIFIED", "DEVICE")
 	for _, d := range e.Summary.Disks {

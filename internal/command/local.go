@@ -27,7 +27,7 @@ var systemFolders = []string{"/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"
 var packages = map[string]string{
 	"lvm": "lvm2", "vgs": "lvm2", "lvs": "lvm2", "pvs": "lvm2", "lvcreate": "lvm2", "lvremove": "lvm2", "lvchange": "lvm2", "vgchange": "lvm2",
 	"cryptsetup": "cryptsetup-bin", "dmsetup": "dmsetup", "blkid": "util-linux", "lsblk": "util-linux", "losetup": "util-linux",
-	"systemctl": "systemd", "systemd-cryptenroll": "systemd", "clevis": "clevis", "clevis-luks-bind": "clevis-luks", "udevadm": "udev", "qemu-img": "qemu-utils", "qemu-nbd": "qemu-utils",
+	"systemctl": "systemd", "systemd-cryptenroll": "systemd", "clevis": "clevis", "clevis-luks-bind": "clevis-luks", "udevadm": "udev", "qemu-img": "qemu-utils", "qemu-nbd": "qemu-utils", "virt-install": "virtinst",
 }
 
 // Local runs programs on this machine. Its zero value is ready to use.
