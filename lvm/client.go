@@ -50,6 +50,9 @@ func (c *Client) VGs(ctx context.Context) ([]VG, error) {
 	}
 	groups, err := parseVGs(report)
 	for i := range groups {
+		for k, disk := range groups[i].PVs {
+			groups[i].PVs[k].Sector = c.sector(disk.Major, disk.Minor)
+		}
 		groups[i].Guest = slices.ContainsFunc(groups[i].PVs, func(disk PV) bool { return c.nested(disk.Major, disk.Minor) })
 	}
 	return groups, err

@@ -46,6 +46,19 @@ func (v VG) Unfit() string {
 	return ""
 }
 
+// Sectors are the sizes of its disks' sectors, in bytes and each once, the
+// smallest first.
+func (v VG) Sectors() []int64 {
+	var sizes []int64
+	for _, disk := range v.PVs {
+		if disk.Sector > 0 {
+			sizes = append(sizes, disk.Sector)
+		}
+	}
+	slices.Sort(sizes)
+	return slices.Compact(sizes)
+}
+
 // PV is a disk of a volume group. Sizes are bytes.
 type PV struct {
 	// Name is its device's path.
@@ -54,6 +67,9 @@ type PV struct {
 	FreeExtents int64
 	Allocatable bool
 	Missing     bool
+	// Sector is the smallest unit that it is addressed in, in bytes; 0 where
+	// that can't be told.
+	Sector int64
 	// Major and Minor are its device's numbers, or -1 when it is missing.
 	Major, Minor      int
 	extents, allotted int64

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -131,5 +132,29 @@ func TestOfTwoGroupsThatCannotBeToldApartNoneIsTouched(t *testing.T) {
 	var ambiguous *AmbiguousError
 	if !errors.As(vgErr, &ambiguous) || !strings.Contains(vgErr.Error(), guestsUUID) {
 		t.Error(vgErr)
+	}
+}
+
+func TestTheSectorsOfAGroupsDisksAreTheKernels(t *testing.T) {
+	client, _ := scripted(t, answer{cmd: "vgs ", file: "vgs.json"})
+	client.sys = t.TempDir()
+	// A partition has no queue of its own: it is in its disk's folder.
+	for path, text := range map[string]string{"devices/ubdb/queue/logical_block_size": "4096\n", "devices/ubdb/ubdb1/partition": "1\n"} {
+		path = filepath.Join(client.sys, path)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	number := filepath.Join(client.sys, "dev/block/98:32")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(number), 0o700), os.Symlink("../../devices/ubdb/ubdb1", number)); err != nil {
+		t.Fatal(err)
+	}
+	groups, err := client.VGs(t.Context())
+	if err != nil || groups[0].PVs[0].Sector != 4096 || len(groups[1].Sectors()) != 0 {
+		t.Errorf("%+v, %v", groups, err)
+	}
+	group := VG{PVs: []PV{{Sector: 4096}, {Sector: 512}, {}, {Sector: 4096}}}
+	if got := group.Sectors(); !slices.Equal(got, []int64{512, 4096}) {
+		t.Error(got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -31,6 +32,27 @@ func (c *Client) activeOn(device, vgUUID string) (bool, error) {
 
 // maxDepth bounds a walk down a device's stack; real ones are a handful deep.
 const maxDepth = 16
+
+// sector is the smallest unit that a block device is addressed in, in bytes, or 0
+// (kernel, Documentation/ABI/stable/sysfs-block, queue/logical_block_size). A
+// partition has its disk's.
+func (c *Client) sector(major, minor int) int64 {
+	device := filepath.Join(c.sys, "dev/block", fmt.Sprintf("%d:%d", major, minor))
+	if resolved, err := filepath.EvalSymlinks(device); err == nil {
+		device = resolved
+	}
+	for _, folder := range []string{device, filepath.Dir(device)} {
+		text, err := os.ReadFile(filepath.Join(folder, "queue/logical_block_size"))
+		if err != nil {
+			continue
+		}
+		size, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+		if err == nil && size > 0 {
+			return size
+		}
+	}
+	return 0
+}
 
 // nested says whether the device of that number rests on a logical volume or,
 // encrypted, on a loop device: then it is a guest's disk that was opened, and

@@ -50,6 +50,7 @@ const (
 	WarnGuestVG     Code = "guest-vg"
 	WarnSourceSmall Code = "payload-rounded"
 	WarnFormat      Code = "format-claimed"
+	WarnMixed       Code = "mixed-sectors"
 )
 
 // Finding is one thing a plan has to say: a blocker or a warning.

@@ -145,6 +145,9 @@ func warnings() []claim {
 		{code: WarnGuestVG, when: "the disk is a physical volume of the guest's", given: func(s *situation) {
 			s.disk("vda", func(d *DiskFacts) { d.PhysicalVolume = true })
 		}},
+		{code: WarnMixed, when: "a group's disks have sectors of two sizes", given: func(s *situation) {
+			s.facts.VGs[0].PVs = []lvm.PV{{Name: "/dev/sda", FreeExtents: 9000, Allocatable: true, Sector: 512}, {Name: "/dev/sdb", Sector: 4096}}
+		}},
 		{code: WarnFormat, when: "an image that is adopted begins like one of another format", given: func(s *situation) {
 			s.vm().Adopted = new(Adopted)
 			s.disk("vda", func(d *DiskFacts) { d.Claims = image.VMDK })

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/vmmigrate/vmmigrate/luks"
 )
@@ -26,7 +27,8 @@ const (
 // are left empty get the default that plan.go or the tool behind them gives.
 type Options struct {
 	// VG is the target volume group: by default the source volume's own,
-	// else the only one with room.
+	// else the only one with room. Of several, with commas between them, each
+	// volume goes to the one that has the most room by then.
 	VG string `json:"vg,omitempty"`
 	// PVs are paths of the only disks of the group that the new volumes may lie
 	// on; none is all. Without a VG, the group is that of the first.
@@ -69,6 +71,14 @@ type Options struct {
 	Start bool `json:"start,omitempty"`
 	// Close closes the mappings at the end.
 	Close bool `json:"close,omitempty"`
+}
+
+// groups are the volume groups that were chosen; none is nil.
+func (o Options) groups() []string {
+	if o.VG == "" {
+		return nil
+	}
+	return strings.Split(o.VG, ",")
 }
 
 // DiskOptions are what the user chose for one disk. What is empty is as for the
@@ -143,6 +153,22 @@ func (o Options) Validate() error {
 	}
 	if len(o.PVs) > 0 && (o.ThinPool != "" || o.LVMType == "thin") {
 		return &OptionError{"--pv", "can't go with a thin pool: where a thin volume lies is the pool's choice"}
+	}
+	if groups := o.groups(); len(groups) > 1 {
+		for i, name := range groups {
+			switch {
+			case name == "":
+				return &OptionError{"--vg", fmt.Sprintf("%q has an empty name in it", o.VG)}
+			case slices.Contains(groups[:i], name):
+				return &OptionError{"--vg", name + " is named twice"}
+			}
+		}
+		if len(o.PVs) > 0 {
+			return &OptionError{"--pv", "the disks are of one volume group, and --vg names several"}
+		}
+		if o.ThinPool != "" {
+			return &OptionError{"--thin-pool", "a pool is in one volume group, and --vg names several"}
+		}
 	}
 	if o.LVMType == "thin" && o.ThinPool == "" {
 		return &OptionError{"--lvm-type", "thin needs --thin-pool"}

@@ -30,10 +30,15 @@ func (d *Decider) place(plan *Plan, vm *DomainFacts) {
 	}
 }
 
-// chooseVG finds the group for a disk: the one asked for, else the source's
-// own, else that of the VM's other disks, else the only one with room.
+// chooseVG finds the group for a disk: the one asked for, or the roomiest of
+// several, else the source's own, else that of the VM's other disks, else the
+// only one with room.
 func (d *Decider) chooseVG(plan *Plan, disk *DiskPlan, facts DiskFacts, own string) *lvm.VG {
-	name := cmp.Or(plan.Options.Disks[disk.Target].VG, plan.Options.VG)
+	name := plan.Options.Disks[disk.Target].VG
+	if groups := plan.Options.groups(); name == "" && len(groups) > 1 {
+		return d.spread(plan, disk, groups)
+	}
+	name = cmp.Or(name, plan.Options.VG)
 	if name == "" && len(plan.Options.PVs) > 0 {
 		return d.groupOfPVs(plan, disk)
 	}
@@ -114,6 +119,7 @@ func (d *Decider) fit(plan *Plan, disk *DiskPlan, vg *lvm.VG) {
 		plan.block(VGUnusable, disk.Target, "", "no volume for %s can be made in %s: %v", disk.Target, vg.Name, err)
 		return
 	}
+	d.warnMixed(plan, vg)
 	name := lvName(plan, disk.Target)
 	disk.Volume = VolumePlan{
 		VG: vg.Name, Name: name, Type: string(volumeType(plan.Options)), Pool: plan.Options.ThinPool, PVs: pvs,

@@ -81,7 +81,7 @@ func (s *session) values(ctx context.Context, c *cli.Context, w spot) []string {
 	case "vm":
 		return slices.DeleteFunc(s.domainNames(ctx, c, w), func(vm string) bool { return slices.Contains(w.given["vm"], vm) })
 	case "vg":
-		return groupNames(ctx)
+		return slices.DeleteFunc(groupNames(ctx), func(vg string) bool { return slices.Contains(w.given["vg"], vg) })
 	default:
 		return fixedValues(name)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
@@ -32,7 +33,7 @@ func vmFlags() []cli.Flag {
 func targetFlags() []cli.Flag {
 	luksDefault := migrate.DefaultLUKS()
 	return []cli.Flag{
-		&cli.StringFlag{Name: "vg", Category: categoryTarget, Usage: "make the volumes in the volume group `VG` (default: the source's own, else the only one with room)"},
+		&cli.StringSliceFlag{KeepSpace: true, Name: "vg", Category: categoryTarget, Usage: "make the volumes in the volume group `VG` (default: the source's own, else the only one with room); given several times, each goes where the most room is"},
 		&cli.StringSliceFlag{KeepSpace: true, Name: "pv", Category: categoryTarget, Usage: "let the volumes lie on the group's disk `DEVICE` alone; may be given several times"},
 		&cli.StringFlag{Name: "name", Category: categoryTarget, Usage: "call the clone `NAME` (default: the VM's name and -luks), or the VM that --disk makes"},
 		&cli.StringFlag{Name: "lv-name", Category: categoryTarget, Usage: "call the volume `LV`, with -TARGET behind it if there are several (default: VM-TARGET-luks)"},
@@ -74,7 +75,7 @@ func copyFlags() []cli.Flag {
 // options reads the flags of planCommand and runCommand.
 func options(c *cli.Context) (migrate.Options, error) {
 	o := migrate.Options{
-		VG: c.String("vg"), PVs: c.StringSlice("pv"), Clone: c.String("name"), LV: c.String("lv-name"), LVMType: c.String("lvm-type"), ThinPool: c.String("thin-pool"),
+		VG: strings.Join(c.StringSlice("vg"), ","), PVs: c.StringSlice("pv"), Clone: c.String("name"), LV: c.String("lv-name"), LVMType: c.String("lvm-type"), ThinPool: c.String("thin-pool"),
 		Autostart: c.Bool("autostart"),
 		Perf: migrate.PerfOptions{
 			NoReadWorkqueue: c.Bool("perf-no_read_workqueue"), NoWriteWorkqueue: c.Bool("perf-no_write_workqueue"),
