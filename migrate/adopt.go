@@ -61,7 +61,8 @@ type Drafts interface {
 type TemplateError struct {
 	// From says in words where it comes from.
 	From string
-	Err  error
+	// Err is what is wrong with it.
+	Err error
 }
 
 func (e *TemplateError) Error() string { return fmt.Sprintf("%s can't be used: %v", e.From, e.Err) }
@@ -230,8 +231,10 @@ func (e *Env) adoptedAtRest(ctx context.Context, plan *Plan) error {
 
 // SourceWrittenError says that somebody has the source open for writing.
 type SourceWrittenError struct {
+	// Disk is the target, and Path the file that is written to.
 	Disk, Path string
-	By         []Writer
+	// By is who has it open, one or more.
+	By []Writer
 }
 
 func (e *SourceWrittenError) Error() string {
