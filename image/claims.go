@@ -17,7 +17,7 @@ func Claims(head []byte) Format {
 	case len(head) >= 68 && binary.LittleEndian.Uint32(head[64:]) == vdiSignature:
 		return VDI
 	case bytes.HasPrefix(head, []byte("vhdxfile")):
-		return "vhdx"
+		return VHDX
 	case bytes.HasPrefix(head, []byte("conectix")):
 		return "vpc"
 	}

@@ -174,8 +174,9 @@ func reason(said string) string {
 			why = append(why, strings.TrimSpace(text))
 		}
 	}
-	if len(why) == 0 {
-		return strings.ReplaceAll(strings.TrimSpace(said), "\n", "; ")
+	text := strings.Join(why, "; ")
+	if text == "" {
+		text = strings.ReplaceAll(strings.TrimSpace(said), "\n", "; ")
 	}
-	return strings.Join(why, "; ")
+	return strings.TrimSuffix(text, ".")
 }

@@ -54,7 +54,7 @@ func TestWhatIsNotSaidHasADefault(t *testing.T) {
 
 func TestWhatVirtInstallRefusesIsToldInItsOwnWords(t *testing.T) {
 	for said, want := range map[string]string{
-		"ERROR    Unknown OS name 'beos9'. See `--osinfo list` for valid values.":                  "Unknown OS name 'beos9'. See `--osinfo list` for valid values.",
+		"ERROR    Unknown OS name 'beos9'. See `--osinfo list` for valid values.":                  "Unknown OS name 'beos9'. See `--osinfo list` for valid values",
 		"WARNING  VNC is odd\nERROR    Did not find any UEFI binary path for arch 'x86_64'\nusage": "Did not find any UEFI binary path for arch 'x86_64'",
 		"Traceback\nImportError: no module named libvirt":                                          "Traceback; ImportError: no module named libvirt",
 	} {

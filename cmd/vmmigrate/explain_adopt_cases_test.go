@@ -19,7 +19,7 @@ func adoptCases() []explainCase {
 		{"a template without a disk", template(&domainxml.DiskCountError{Images: 1})},
 		{"a template with a password", template(new(domainxml.SecretError))},
 		{"a name that libvirt takes for no domain", template(&domainxml.EditError{Field: "Name", Value: "a/b", Reason: "libvirt takes no slash and no line break in a name"})},
-		{"an operating system that virt-install does not know", before(&virtinstall.RefusedError{Reason: "Unknown OS name 'beos9'. See `--osinfo list` for valid values."})},
+		{"an operating system that virt-install does not know", before(&virtinstall.RefusedError{Reason: "Unknown OS name 'beos9'. See `--osinfo list` for valid values"})},
 		{"virt-install is not installed", before(&command.NotFoundError{Name: "virt-install", Package: "virtinst"})},
 		{"an image that is written to meanwhile", stopped(migrate.Define, &migrate.SourceWrittenError{Disk: "sda", Path: "/srv/p2v.raw", By: []migrate.Writer{{PID: 4711, Name: "qemu-img"}}})},
 		{"an image that is given twice", before(&migrate.OptionError{Option: "--disk", Reason: "/srv/a.raw and /srv/b.raw are the same disk"})},
