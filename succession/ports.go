@@ -74,12 +74,12 @@ type Env struct {
 	Reporter migrate.Reporter
 
 	// What follows is for retirements alone. Holders says in words who has a
-	// device or file open, and Chain names the backing files of an image, with
-	// its format, from the top down.
+	// device or file open, and Chain names the other files of an image with its
+	// format, which is never looked for.
 	Volumes Volumes
 	Plain   Plain
 	Holders func(path string) ([]string, error)
-	Chain   func(ctx context.Context, path, format string) ([]string, error)
+	Chain   func(ctx context.Context, path, format string) (ImageFiles, error)
 	// Version is vmmigrate's own, for the record.
 	Version string
 

@@ -25,6 +25,8 @@ const (
 	Unknown Code = "unknown"
 	// Used: something else uses it.
 	Used Code = "used"
+	// Elsewhere: its bytes are in other files than its own.
+	Elsewhere Code = "elsewhere"
 	// NoDiscards and NoRoom are about the method.
 	NoDiscards Code = "no-discards"
 	NoRoom     Code = "no-room"

@@ -2,6 +2,7 @@ package succession
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -36,7 +37,7 @@ func TestTheLimitsAreThoseOfTheMethodAndTheKindOfDisk(t *testing.T) {
 func TestWhatAnImageRestsOnStaysAndIsNamed(t *testing.T) {
 	w := newRetireWorld(t)
 	w.original("qcow2")
-	w.chain = []string{w.theirs}
+	w.files = ImageFiles{Behind: []string{w.theirs}}
 	theirs, err := os.ReadFile(w.theirs)
 	no(t, err)
 	plan, warnings, err := w.Judge(t.Context(), "imap-luks", RetireOptions{Method: Zero})
@@ -48,5 +49,17 @@ func TestWhatAnImageRestsOnStaysAndIsNamed(t *testing.T) {
 	no(t, err)
 	if now, err := os.ReadFile(w.theirs); err != nil || !bytes.Equal(now, theirs) {
 		t.Error("what it rests on was written")
+	}
+}
+
+// That it can't be told is no reason to keep the plain disk, and is said.
+func TestAnImageWhoseOthersCantBeToldIsRetiredWithAWarning(t *testing.T) {
+	w := newRetireWorld(t)
+	w.original("qcow2")
+	w.filesErr = errors.New("the template is gone")
+	plan, warnings, err := w.Judge(t.Context(), "imap-luks", RetireOptions{Method: Zero})
+	no(t, err)
+	if plan == nil || !slices.ContainsFunc(warnings, func(text string) bool { return strings.Contains(text, "the template is gone") }) {
+		t.Errorf("%q", warnings)
 	}
 }

@@ -129,17 +129,13 @@ func (j *judge) judgeOriginal(ctx context.Context) error {
 		moved[disk.Target] = true
 	}
 	for _, disk := range j.original.xml.Disks() {
+		path, err := j.pathOf(ctx, disk)
 		switch {
-		case disk.Path == "":
+		case err != nil || path == "": // what did not move; judgeDisks tells of what did
 		case !moved[disk.Target]:
-			j.warnings = append(j.warnings, fmt.Sprintf("its disk %s, %s, did not move and stays as it is", disk.Target, disk.Path))
+			j.warnings = append(j.warnings, fmt.Sprintf("its disk %s, %s, did not move and stays as it is", disk.Target, path))
 		case disk.Format != "raw":
-			// What lies below may be a template of many, so it is not wiped. One
-			// that can't be looked at is told of where the disk itself is.
-			chain, _ := j.Chain(ctx, disk.Path, disk.Format)
-			for _, below := range chain {
-				j.warnings = append(j.warnings, fmt.Sprintf("%s rests on %s, which stays as it is: what of the disk is in there is not wiped", disk.Path, below))
-			}
+			j.judgeImage(ctx, disk, path)
 		}
 	}
 	return nil

@@ -161,9 +161,17 @@ func TestWhatIsNotCertainlyTheCopiedDiskOrIsUsedIsNeverWiped(t *testing.T) {
 			third(w, fileDisk(link, "raw"))
 		}, Used, `disk vda of the VM "third"`},
 		"a backing file of another image": {func(w *retireWorld) {
-			w.chain = []string{w.plain}
+			w.files = ImageFiles{Behind: []string{w.plain}}
 			third(w, fileDisk(overlay(w), "qcow2"))
 		}, Used, "backing file"},
+		"a data file of another image": {func(w *retireWorld) {
+			w.files = ImageFiles{Data: []string{w.plain}}
+			third(w, fileDisk(overlay(w), "qcow2"))
+		}, Used, "has the bytes of"},
+		"an image whose bytes are in another file": {func(w *retireWorld) {
+			w.original("qcow2")
+			w.files = ImageFiles{Data: []string{w.theirs}}
+		}, Elsewhere, "the bytes of vda are in"},
 		"a backing store that a definition names": {func(w *retireWorld) {
 			third(w, strings.Replace(fileDisk(w.theirs, "raw"), "<target", "<backingStore type='file'><source file='"+w.plain+"'/></backingStore><target", 1))
 		}, Used, "definition"},

@@ -102,15 +102,9 @@ func (u *users) of(ctx context.Context, domain hypervisor.Domain) ([]Reason, err
 }
 
 func (u *users) disk(ctx context.Context, domain hypervisor.Domain, disk domainxml.Disk, tell func(Retiree, string, ...any)) error {
-	path := disk.Path
-	if disk.SourceType == "volume" {
-		var err error
-		if path, err = u.Hypervisor.VolumePath(ctx, disk.Pool, disk.Volume); err != nil {
-			return nil //nolint:nilerr // a volume that is not there uses nothing
-		}
-	}
-	if path == "" {
-		return nil
+	path, err := u.pathOf(ctx, disk)
+	if err != nil || path == "" {
+		return nil //nolint:nilerr // a volume that is not there uses nothing
 	}
 	facts, err := u.Plain.Look(ctx, path)
 	if err != nil {
@@ -123,11 +117,18 @@ func (u *users) disk(ctx context.Context, domain hypervisor.Domain, disk domainx
 	if disk.Format == "raw" {
 		return nil
 	}
-	chain, err := u.Chain(ctx, path, disk.Format)
+	files, err := u.Chain(ctx, path, disk.Format)
 	if err != nil {
 		return fmt.Errorf("look what the disk %s of the VM %q rests on: %w", disk.Target, domain.Name, err)
 	}
-	for _, below := range chain {
+	for _, own := range files.Data {
+		if facts, err := u.Plain.Look(ctx, own); err == nil {
+			if ours, is := u.keys[facts.Key]; is {
+				tell(ours, "%s has the bytes of the disk %s of the VM %q, whose image is %s", ours.Path, disk.Target, domain.Name, path)
+			}
+		}
+	}
+	for _, below := range files.Behind {
 		if facts, err := u.Plain.Look(ctx, below); err == nil {
 			if ours, is := u.keys[facts.Key]; is {
 				tell(ours, "%s lies under the disk %s of the VM %q, as a backing file of %s", ours.Path, disk.Target, domain.Name, path)
@@ -151,9 +152,9 @@ func (j *judge) judgeUsers(ctx context.Context) error {
 	// The original itself has to be what it was.
 	for _, disk := range j.plan.Disks {
 		has, err := j.original.xml.Disk(disk.Target)
-		path := has.Path
-		if err == nil && has.SourceType == "volume" {
-			path, err = j.Hypervisor.VolumePath(ctx, has.Pool, has.Volume)
+		path := ""
+		if err == nil {
+			path, err = j.pathOf(ctx, has)
 		}
 		if err != nil || path != disk.Path {
 			j.against(Other, disk.Target, command.Quote([]string{"virsh", "domblklist", "--", j.original.Name}), "%q no longer has %s as its disk %s", j.original.Name, disk.Path, disk.Target)

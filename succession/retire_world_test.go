@@ -26,8 +26,10 @@ type retireWorld struct {
 	verdict lifecycle.Verdict
 	keyErr  error
 	holders []string
-	chain   []string
-	lvs     []lvm.LV
+	files   ImageFiles
+	// filesErr is why these can't be told.
+	filesErr error
+	lvs      []lvm.LV
 }
 
 const plainSize = 5*mib + 512
@@ -39,7 +41,7 @@ func newRetireWorld(t *testing.T) *retireWorld {
 	w.Clones = retireClones{clones{&lifecycle.Manager{Hypervisor: w.virt}, w.world}, w}
 	w.Plain, w.Volumes = Host{}, noVolumes{w}
 	w.Holders = func(string) ([]string, error) { return w.holders, nil }
-	w.Chain = func(context.Context, string, string) ([]string, error) { return w.chain, nil }
+	w.Chain = func(context.Context, string, string) (ImageFiles, error) { return w.files, w.filesErr }
 	w.Version = "test"
 	w.vars = filepath.Join(t.TempDir(), "imap_VARS.fd")
 	w.original("raw")

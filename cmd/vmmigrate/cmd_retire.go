@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -195,35 +194,8 @@ func (s *session) successionWith(ctx context.Context, c *cli.Context, reporter m
 	return &succession.Env{
 		Hypervisor: conn, Clones: m, Store: s.store(c), Reporter: reporter, Random: rand.Reader, Now: time.Now,
 		Volumes: lvm.New(runner), Plain: succession.Host{}, Holders: luks.New(runner).HoldersOf, Version: version,
-		Chain: func(ctx context.Context, path, format string) ([]string, error) {
-			return imageChain(ctx, runner, path, format)
+		Chain: func(ctx context.Context, path, format string) (succession.ImageFiles, error) {
+			return imageFiles(ctx, runner, path, format)
 		},
 	}, conn.Close, nil
-}
-
-// imageChain asks qemu-img for the files that an image rests on. The format is the
-// definition's and never probed; -U looks at one that a running guest has too.
-func imageChain(ctx context.Context, runner command.Runner, path, format string) ([]string, error) {
-	result, err := runner.Run(ctx, command.Cmd{
-		Name: "qemu-img", Args: []string{"info", "-U", "--backing-chain", "--output=json", "-f", format, "--", path}, ReadOnly: true,
-	})
-	if err != nil {
-		return nil, err
-	}
-	var images []struct {
-		Filename string `json:"filename"`
-		Backing  string `json:"full-backing-filename"`
-	}
-	if err := json.Unmarshal(result.Stdout, &images); err != nil {
-		return nil, fmt.Errorf("qemu-img says of %s what is no JSON: %w", path, err)
-	}
-	var chain []string
-	for _, image := range images {
-		for _, name := range []string{image.Filename, image.Backing} {
-			if name != "" && name != path && !slices.Contains(chain, name) {
-				chain = append(chain, name)
-			}
-		}
-	}
-	return chain, nil
 }
