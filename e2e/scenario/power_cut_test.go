@@ -4,6 +4,8 @@ package scenario
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -16,16 +18,17 @@ func TestAPowerCutDuringTheCopyLosesNothing(t *testing.T) {
 	s := set(t, options)
 	t.Cleanup(func() { takeDown(t, s) }) // the last of the three
 	before := s.look(t)
+	ctx := t.Context() // a host lives as long as that, and the next part wants it too
 
 	t.Run("and rollback leaves the world as it was", func(t *testing.T) {
-		s = s.cutDuringCopy(t, options)
+		s = s.cutDuringCopy(t, ctx, options)
 		if r, err := s.VMMigrate(t.Context(), "rollback", "imap", "--yes"); err != nil || r.ExitCode != Done {
 			t.Fatal(r, err)
 		}
 		s.unchanged(t, before)
 	})
 	t.Run("and resume finishes the job", func(t *testing.T) {
-		s = s.cutDuringCopy(t, options)
+		s = s.cutDuringCopy(t, ctx, options)
 		if r, err := s.VMMigrate(t.Context(), "resume", "imap", "--key-file", KeyFile); err != nil || r.ExitCode != Done {
 			t.Fatal(r, err)
 		}
@@ -38,7 +41,7 @@ func TestAPowerCutDuringTheCopyLosesNothing(t *testing.T) {
 
 // cutDuringCopy starts a move, cuts the power as soon as a progress event
 // tells that the copy is under way, and returns the stage after the next boot.
-func (s *Stage) cutDuringCopy(t *testing.T, options Options) *Stage {
+func (s *Stage) cutDuringCopy(t *testing.T, ctx context.Context, options Options) *Stage {
 	t.Helper()
 	progress := newWatch(`"event":"progress"`)
 	c := s.Command(append([]string{"vmmigrate", "--output", "json", "run", "--vm", "imap", "--key-file", KeyFile}, cheap...)...)
@@ -46,15 +49,22 @@ func (s *Stage) cutDuringCopy(t *testing.T, options Options) *Stage {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan string, 1)
+	go func() {
+		result, err := c.Wait(t.Context())
+		ended <- fmt.Sprintf("%+v, %v", result, err)
+	}()
 	select {
 	case <-progress.seen:
+	case how := <-ended:
+		t.Fatalf("it ended before the copy began: %s\n%s", how, progress.text.String())
 	case <-time.After(2 * time.Minute):
 		t.Fatalf("the copy did not begin:\n%s", progress.text.String())
 	}
 	s.PowerCut()
 
 	options.Log = t.Output()
-	s, err := Return(t.Context(), options)
+	s, err := Return(ctx, options)
 	if err != nil {
 		t.Fatal(err)
 	}
