@@ -228,6 +228,13 @@ func TestTheLinesOfEachMethod(t *testing.T) {
 			t.Errorf("%s: %q, %v", unlock, got, err)
 		}
 	}
+	r.Unlock = Unlock{Method: Prompt}
+	for path, source := range map[string]string{"/srv/luks/a.img": "/srv/luks/a.img", "/dev/disk/by-partuuid/b1-01": "UUID=6c1b"} {
+		r.Disks[0].Path = path
+		if entries, err := r.Entries(); err != nil || entries[0].Source != source {
+			t.Errorf("on %s: %+v, %v", path, entries, err)
+		}
+	}
 	for _, path := range []string{"/a b", "/a:b", "#a", "", "/a\nb"} {
 		r.Unlock = Unlock{Method: KeyFile, KeyFile: path}
 		var bad *WordError

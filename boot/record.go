@@ -108,18 +108,28 @@ type Record struct {
 // RecordDisk is one disk of a guest.
 type RecordDisk struct {
 	// Target is its name in the guest, LUKS the UUID in its header, Mapper
-	// the mapping's name, and VG and LV are the volume as it was called.
+	// the mapping's name, and VG and LV are the volume as it was called, or
+	// Path what is no logical volume.
 	Target string `json:"target"`
 	LUKS   string `json:"luks"`
 	Mapper string `json:"mapper"`
-	VG     string `json:"vg"`
-	LV     string `json:"lv"`
+	VG     string `json:"vg,omitempty"`
+	LV     string `json:"lv,omitempty"`
+	Path   string `json:"path,omitempty"`
 	// Discards is whether the guest's are passed on.
 	Discards bool `json:"discards,omitempty"`
 	// SlotsBefore and TokensBefore are those that the header had before one
 	// was enrolled. What came since, and is of the method, is ours.
 	SlotsBefore  []int `json:"slots_before,omitempty"`
 	TokensBefore []int `json:"tokens_before,omitempty"`
+}
+
+// Volume names the volume: VG/LV, or its path.
+func (d RecordDisk) Volume() string {
+	if d.VG != "" {
+		return d.VG + "/" + d.LV
+	}
+	return d.Path
 }
 
 // Unit is the guest's.
@@ -146,13 +156,17 @@ const clevisUnit = "clevis-luks-askpass.path"
 // slower than the host.
 const clevisTime = "5min"
 
-// Entries are the lines of the crypttab. They go by the LUKS UUID: a volume may
-// be renamed. noauto leaves it to the guest's unit to pull them in, and nofail
+// Entries are the lines of the crypttab. They go by the LUKS UUID, since a volume
+// may be renamed, or by the path of a file, in which nobody looks for a UUID
+// (crypttab(5)). noauto leaves it to the guest's unit to pull them in, and nofail
 // says the same to whatever else reads the file.
 func (r Record) Entries() ([]Entry, error) {
 	var all []Entry
 	for _, disk := range r.Disks {
 		e := Entry{Mapper: disk.Mapper, Source: "UUID=" + disk.LUKS, Key: "none"}
+		if disk.Path != "" && !strings.HasPrefix(disk.Path, "/dev/") {
+			e.Source = disk.Path
+		}
 		options := []string{"luks", "noauto", "nofail"}
 		switch r.Unlock.Method {
 		case KeyFile:

@@ -73,13 +73,23 @@ type OriginDisk struct {
 	// were recorded have neither.
 	SourceSize int64  `json:"source_size,omitempty"`
 	SourceID   string `json:"source_id,omitempty"`
-	// VG and LV name the encrypted volume.
-	VG string `json:"vg"`
-	LV string `json:"lv"`
+	// VG and LV name the encrypted volume, or Path where that is no logical
+	// volume.
+	VG   string `json:"vg,omitempty"`
+	LV   string `json:"lv,omitempty"`
+	Path string `json:"path,omitempty"`
 	// LUKS is the UUID in the volume's LUKS header.
 	LUKS string `json:"luks"`
 	// Mapper is the name of its mapping, without /dev/mapper/.
 	Mapper string `json:"mapper"`
+}
+
+// Volume names the encrypted volume: VG/LV, or its path.
+func (d OriginDisk) Volume() string {
+	if d.VG != "" {
+		return d.VG + "/" + d.LV
+	}
+	return d.Path
 }
 
 // Origin reads back what Rewrite put into <metadata>; ok is false when the
@@ -98,7 +108,7 @@ func (d *Domain) Origin() (origin Origin, ok bool) {
 		case "{" + Namespace + "}disk":
 			origin.Disks = append(origin.Disks, OriginDisk{
 				Target: attrValue(kid.source, "target"), Source: attrValue(kid.source, "source"),
-				VG: attrValue(kid.source, "vg"), LV: attrValue(kid.source, "lv"),
+				VG: attrValue(kid.source, "vg"), LV: attrValue(kid.source, "lv"), Path: attrValue(kid.source, "path"),
 				LUKS: attrValue(kid.source, "luks"), Mapper: attrValue(kid.source, "mapper"),
 				SourceSize: number(attrValue(kid.source, "size")), SourceID: attrValue(kid.source, "id"),
 			})
@@ -178,7 +188,7 @@ func (o *Origin) check() error {
 		all = append(all, OriginDisk{Target: r.Time, Source: r.Method})
 	}
 	for _, d := range all {
-		for _, s := range []string{d.Target, d.Source, d.VG, d.LV, d.LUKS, d.Mapper, d.SourceID} {
+		for _, s := range []string{d.Target, d.Source, d.VG, d.LV, d.Path, d.LUKS, d.Mapper, d.SourceID} {
 			if !representable(s) {
 				return &EditError{Field: "Origin", Value: s, Reason: "it has characters that XML can't hold"}
 			}
@@ -314,7 +324,13 @@ func (o *Origin) element(lead string) *etree.Element {
 	}
 	child("origin", "name", o.Name, "uuid", strings.TrimSpace(o.UUID))
 	for _, d := range o.Disks {
-		pairs := []string{"target", d.Target, "source", d.Source, "vg", d.VG, "lv", d.LV, "luks", d.LUKS, "mapper", d.Mapper}
+		pairs := []string{"target", d.Target, "source", d.Source}
+		if d.Path != "" {
+			pairs = append(pairs, "path", d.Path)
+		} else {
+			pairs = append(pairs, "vg", d.VG, "lv", d.LV)
+		}
+		pairs = append(pairs, "luks", d.LUKS, "mapper", d.Mapper)
 		if d.SourceSize > 0 {
 			pairs = append(pairs, "size", strconv.FormatInt(d.SourceSize, 10))
 		}

@@ -127,8 +127,7 @@ func (m *Manager) arrange(ctx context.Context, clone *Clone, o AutostartOptions)
 		return record, before, err
 	}
 	for i, entry := range entries {
-		lv := clone.Disks[i].LV
-		if line, clash := boot.Clash(text, record.Job, entry, []string{lv.Path, lv.DMPath}); clash {
+		if line, clash := boot.Clash(text, record.Job, entry, clone.Disks[i].Below.paths()); clash {
 			return record, before, &boot.ClashError{Path: boot.Crypttab, Line: line, Mapper: entry.Mapper}
 		}
 	}
@@ -142,7 +141,10 @@ func (m *Manager) arrangeDisks(ctx context.Context, clone *Clone, record *boot.R
 	record.Disks = nil
 	for i := range clone.Disks {
 		disk := &clone.Disks[i]
-		one := boot.RecordDisk{Target: disk.Target, LUKS: disk.LUKS, Mapper: disk.Mapper, VG: disk.LV.VG, LV: disk.LV.Name, Discards: disk.Discard == "unmap"}
+		one := boot.RecordDisk{Target: disk.Target, LUKS: disk.LUKS, Mapper: disk.Mapper, VG: disk.Below.LV.VG, LV: disk.Below.LV.Name, Discards: disk.Discard == "unmap"}
+		if one.VG == "" {
+			one.Path = disk.Below.Path
+		}
 		j := slices.IndexFunc(known, func(d boot.RecordDisk) bool { return strings.EqualFold(d.LUKS, disk.LUKS) })
 		switch {
 		case j >= 0:
@@ -151,7 +153,7 @@ func (m *Manager) arrangeDisks(ctx context.Context, clone *Clone, record *boot.R
 			if disk.Header.Type != luks.LUKS2 {
 				return &NeedsLUKS2Error{Clone: clone.Name, Disk: disk.Target, Volume: disk.Volume(), Method: record.Unlock.Method}
 			}
-			tokens, err := m.Enroller.Tokens(ctx, disk.LV.Path)
+			tokens, err := m.Enroller.Tokens(ctx, disk.Below.Path)
 			if err != nil {
 				return err
 			}

@@ -37,7 +37,7 @@ const (
 
 // HeaderCheck is what came of checking one disk's header backup.
 type HeaderCheck struct {
-	// Disk is the target, and Volume VG/LV.
+	// Disk is the target, and Volume VG/LV, or a path.
 	Disk   string `json:"disk"`
 	Volume string `json:"volume"`
 	// File is the backup, not there if none is known of, and Verdict what it
@@ -222,7 +222,7 @@ func (m *Manager) compare(ctx context.Context, disk *Disk, file string) (same, k
 	}
 	defer os.RemoveAll(folder)
 	now := filepath.Join(folder, "header")
-	if err := m.Encryption.HeaderBackup(ctx, disk.LV.Path, now); err != nil {
+	if err := m.Encryption.HeaderBackup(ctx, disk.Below.Path, now); err != nil {
 		return false, false, err
 	}
 	a, err := os.ReadFile(now)

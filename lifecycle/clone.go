@@ -9,7 +9,6 @@ import (
 	"github.com/vmmigrate/vmmigrate/domainxml"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
 	"github.com/vmmigrate/vmmigrate/luks"
-	"github.com/vmmigrate/vmmigrate/lvm"
 )
 
 // Clone is a domain that vmmigrate made, found by its metadata.
@@ -31,8 +30,9 @@ type Disk struct {
 	// mapping's device, and Discard its driver's discard attribute.
 	Attached bool
 	Discard  string
-	// LV is the volume as it is called now; without a name it was not found.
-	LV lvm.LV
+	// Below is where its LUKS volume lies now; without a path it was not
+	// found.
+	Below Place
 	// Header is the volume's, nil if it can't be read.
 	Header *luks.Header
 	// Mapping is what opens the volume now, under whatever name; nil while it
@@ -43,7 +43,7 @@ type Disk struct {
 }
 
 // Found says whether the volume was found.
-func (d *Disk) Found() bool { return d.LV.Name != "" }
+func (d *Disk) Found() bool { return d.Below.Path != "" }
 
 // Open says whether the disk is unlocked as its domain needs it.
 func (d *Disk) Open() bool {
@@ -53,16 +53,17 @@ func (d *Disk) Open() bool {
 // Device is where the domain looks for the disk.
 func (d *Disk) Device() string { return "/dev/mapper/" + d.Mapper }
 
-// Volume names the volume as it is called now, or as the metadata call it.
+// Volume names the volume as it is called now, or as the metadata call it:
+// VG/LV, or the path of what is no logical volume.
 func (d *Disk) Volume() string {
 	if d.Found() {
-		return d.LV.VG + "/" + d.LV.Name
+		return d.Below.String()
 	}
-	return d.VG + "/" + d.OriginDisk.LV
+	return d.OriginDisk.Volume()
 }
 
 // Renamed says whether the volume is called otherwise than in the metadata.
-func (d *Disk) Renamed() bool { return d.Found() && d.Volume() != d.VG+"/"+d.OriginDisk.LV }
+func (d *Disk) Renamed() bool { return d.Found() && d.Volume() != d.OriginDisk.Volume() }
 
 // Tag is the LVM tag that the clone's volumes bear.
 func (c *Clone) Tag() string { return tagPrefix + c.Origin.Job }

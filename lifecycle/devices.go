@@ -19,6 +19,9 @@ import (
 type Devices interface {
 	// Exists says whether a path does.
 	Exists(path string) (bool, error)
+	// Size is the bytes of the device at path. The error is fs.ErrNotExist
+	// where there is none.
+	Size(path string) (int64, error)
 	// Below are the device at path and all those it stands on, from the top
 	// down. The error is fs.ErrNotExist where there is no such device.
 	Below(ctx context.Context, path string) ([]Layer, error)
@@ -63,6 +66,16 @@ func (Host) Exists(path string) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// Size implements Devices.
+func (Host) Size(path string) (int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return f.Seek(0, io.SeekEnd)
 }
 
 // maxLayers bounds the descent; no kernel builds that much.

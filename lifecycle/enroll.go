@@ -46,7 +46,7 @@ func served(tokens []Token) bool {
 // needed for one.
 func (m *Manager) allEnrolled(ctx context.Context, clone *Clone, record boot.Record) (bool, error) {
 	for i := range clone.Disks {
-		tokens, err := m.ours(ctx, record, record.Disks[i], clone.Disks[i].LV.Path)
+		tokens, err := m.ours(ctx, record, record.Disks[i], clone.Disks[i].Below.Path)
 		if err != nil || !served(tokens) {
 			return false, err
 		}
@@ -56,7 +56,7 @@ func (m *Manager) allEnrolled(ctx context.Context, clone *Clone, record boot.Rec
 
 // enroll gives one disk a key slot and a token, unless it has them.
 func (b *bootChanges) enroll(ctx context.Context, i int) error {
-	disk, device := b.record.Disks[i], b.clone.Disks[i].LV.Path
+	disk, device := b.record.Disks[i], b.clone.Disks[i].Below.Path
 	tokens, err := b.m.ours(ctx, b.record, disk, device)
 	if err != nil || served(tokens) {
 		return err
@@ -83,7 +83,7 @@ func (b *bootChanges) enroll(ctx context.Context, i int) error {
 	b.enrolled = true
 	for _, token := range tokens {
 		for _, slot := range token.Slots {
-			b.m.report(Event{Event: KeyAdded, VM: b.record.Clone, Disk: disk.Target, Message: fmt.Sprintf("%s/%s, key slot %d, for %s", disk.VG, disk.LV, slot, b.record.Unlock.Method)})
+			b.m.report(Event{Event: KeyAdded, VM: b.record.Clone, Disk: disk.Target, Message: fmt.Sprintf("%s, key slot %d, for %s", disk.Volume(), slot, b.record.Unlock.Method)})
 		}
 	}
 	return nil
@@ -107,7 +107,7 @@ func (b *bootChanges) device(i int) (*Disk, error) {
 		}
 		return nil, disk.Problem
 	}
-	return nil, &VolumeError{Clone: b.record.Clone, Disk: b.record.Disks[i].Target, Volume: b.record.Disks[i].VG + "/" + b.record.Disks[i].LV, LUKS: b.record.Disks[i].LUKS, Reason: "the VM no longer has that disk"}
+	return nil, &VolumeError{Clone: b.record.Clone, Disk: b.record.Disks[i].Target, Volume: b.record.Disks[i].Volume(), LUKS: b.record.Disks[i].LUKS, Reason: "the VM no longer has that disk"}
 }
 
 // unenroll takes the slot and the token of one disk away again, the slot first:
@@ -117,19 +117,19 @@ func (b *bootChanges) unenroll(ctx context.Context, i int) error {
 	if err != nil || disk == nil {
 		return err
 	}
-	tokens, err := b.m.ours(ctx, b.record, b.record.Disks[i], disk.LV.Path)
+	tokens, err := b.m.ours(ctx, b.record, b.record.Disks[i], disk.Below.Path)
 	if err != nil {
 		return err
 	}
 	for _, token := range tokens {
 		for _, slot := range token.Slots {
-			if err := b.m.Encryption.KillSlot(ctx, disk.LV.Path, b.key, slot); err != nil {
+			if err := b.m.Encryption.KillSlot(ctx, disk.Below.Path, b.key, slot); err != nil {
 				return err
 			}
 			b.enrolled = true
 			b.m.report(Event{Event: KeyRemoved, VM: b.record.Clone, Disk: disk.Target, Message: fmt.Sprintf("%s, key slot %d, of %s", disk.Volume(), slot, b.record.Unlock.Method)})
 		}
-		if err := b.m.Enroller.RemoveToken(ctx, disk.LV.Path, token.ID); err != nil {
+		if err := b.m.Enroller.RemoveToken(ctx, disk.Below.Path, token.ID); err != nil {
 			return err
 		}
 	}
@@ -156,7 +156,7 @@ func (m *Manager) stayingKey(ctx context.Context, b *bootChanges) (luks.Key, err
 		if found == nil {
 			continue
 		}
-		tokens, err := m.ours(ctx, b.record, disk, found.LV.Path)
+		tokens, err := m.ours(ctx, b.record, disk, found.Below.Path)
 		if err != nil {
 			return luks.Key{}, err
 		}
@@ -187,7 +187,7 @@ func ghost(record boot.Record) *Clone {
 	clone.Name, clone.Origin.Job, clone.Origin.Name = record.Clone, record.Job, record.Instance
 	for _, disk := range record.Disks {
 		d := Disk{}
-		d.Target, d.LUKS, d.Mapper, d.VG, d.OriginDisk.LV = disk.Target, disk.LUKS, disk.Mapper, disk.VG, disk.LV
+		d.Target, d.LUKS, d.Mapper, d.VG, d.LV, d.Path = disk.Target, disk.LUKS, disk.Mapper, disk.VG, disk.LV, disk.Path
 		clone.Disks = append(clone.Disks, d)
 	}
 	return clone

@@ -78,8 +78,8 @@ const (
 // VolumeError says that a disk's volume is not there or can't be read.
 type VolumeError struct {
 	Clone, Disk string
-	// Volume is VG/LV, VG the group where that is what is wrong, and LUKS the
-	// UUID in the header that was looked for.
+	// Volume is VG/LV or a path, VG the group where that is what is wrong, and
+	// LUKS the UUID in the header that was looked for.
 	Volume, VG, LUKS string
 	// Reason says it in words.
 	Reason string

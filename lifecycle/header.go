@@ -161,7 +161,7 @@ func (m *Manager) saveHeader(ctx context.Context, clone *Clone, disk *Disk, path
 
 // draft has cryptsetup write the header to a file and reads that again.
 func (m *Manager) draft(ctx context.Context, clone *Clone, disk *Disk, file string) (Backup, error) {
-	if err := m.Encryption.HeaderBackup(ctx, disk.LV.Path, file); err != nil {
+	if err := m.Encryption.HeaderBackup(ctx, disk.Below.Path, file); err != nil {
 		return Backup{}, err
 	}
 	header, err := m.Encryption.Header(ctx, file)
@@ -174,7 +174,7 @@ func (m *Manager) draft(ctx context.Context, clone *Clone, disk *Disk, file stri
 	digest, size, err := digestFile(file)
 	return Backup{
 		Bytes: size, SHA256: digest, Made: m.Now().UTC(), VM: clone.Name, Disk: disk.Target, Volume: disk.Volume(),
-		LUKS: disk.LUKS, Type: header.Type, Offset: header.Offset, VolumeSize: disk.LV.Size,
+		LUKS: disk.LUKS, Type: header.Type, Offset: header.Offset, VolumeSize: disk.Below.Size,
 	}, err
 }
 

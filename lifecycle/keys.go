@@ -19,7 +19,7 @@ type KeyOptions struct {
 
 // KeySlot is a key slot of one disk.
 type KeySlot struct {
-	// Disk is the target, Volume VG/LV and Slot the number.
+	// Disk is the target, Volume VG/LV or a path, and Slot the number.
 	Disk   string `json:"disk"`
 	Volume string `json:"volume"`
 	Slot   int    `json:"slot"`
@@ -163,7 +163,7 @@ func (m *Manager) prove(ctx context.Context, clone *Clone, all bool) (luks.Key, 
 
 // slot is the key slot that key unlocks, or -1.
 func (m *Manager) slot(ctx context.Context, disk *Disk, key luks.Key) (int, error) {
-	slot, err := m.Encryption.KeySlot(ctx, disk.LV.Path, key)
+	slot, err := m.Encryption.KeySlot(ctx, disk.Below.Path, key)
 	var wrong *luks.WrongKeyError
 	if errors.As(err, &wrong) {
 		return -1, nil
@@ -227,7 +227,7 @@ func (m *Manager) addTo(ctx context.Context, clone *Clone, disk *Disk, key, adde
 	if slot >= most {
 		return -1, &NoSlotError{Clone: clone.Name, Disk: disk.Target, Volume: disk.Volume(), Slots: most}
 	}
-	err := m.Encryption.AddKey(ctx, disk.LV.Path, key, added, luks.AddKeyOptions{Slot: slot, PBKDF: options.PBKDF, PBKDFForceIterations: options.Iterations})
+	err := m.Encryption.AddKey(ctx, disk.Below.Path, key, added, luks.AddKeyOptions{Slot: slot, PBKDF: options.PBKDF, PBKDFForceIterations: options.Iterations})
 	if err != nil {
 		return -1, err
 	}
@@ -254,7 +254,7 @@ func (m *Manager) unadd(ctx context.Context, clone *Clone, key luks.Key, made []
 	for _, slot := range made {
 		disks, err := clone.chosen(slot.Disk)
 		if err == nil {
-			err = m.Encryption.KillSlot(ctx, disks[0].LV.Path, key, slot.Slot)
+			err = m.Encryption.KillSlot(ctx, disks[0].Below.Path, key, slot.Slot)
 		}
 		if err != nil {
 			return &KeysPartlyError{Clone: clone.Name, Err: errors.Join(cause, err)}
@@ -308,7 +308,7 @@ func (m *Manager) kill(ctx context.Context, clone *Clone, key luks.Key, slots []
 	for i, slot := range slots {
 		disks, err := clone.chosen(slot.Disk)
 		if err == nil {
-			err = m.Encryption.KillSlot(ctx, disks[0].LV.Path, key, slot.Slot)
+			err = m.Encryption.KillSlot(ctx, disks[0].Below.Path, key, slot.Slot)
 		}
 		if err != nil {
 			if i > 0 {

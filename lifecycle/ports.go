@@ -26,6 +26,9 @@ type Encryption interface {
 	Header(ctx context.Context, device string) (luks.Header, error)
 	Open(ctx context.Context, device, mapper string, key luks.Key, options luks.OpenOptions) error
 	Close(ctx context.Context, mapper string) error
+	// DirectIO has the loop device below a mapping pass the page cache by,
+	// where there is one.
+	DirectIO(ctx context.Context, mapper string) error
 	Mappings(ctx context.Context) ([]luks.Mapping, error)
 	HeaderBackup(ctx context.Context, device, file string) error
 	// HeaderRestore overwrites the header on device with that in file.

@@ -63,7 +63,7 @@ func (m *Manager) RestoreHeader(ctx context.Context, name, file string, confirm 
 	if kept, err = m.keepHeader(ctx, clone, disk, file); err != nil {
 		return "", fmt.Errorf("keep the present header, before anything is overwritten: %w", err)
 	}
-	if err := m.Encryption.HeaderRestore(ctx, disk.LV.Path, file); err != nil {
+	if err := m.Encryption.HeaderRestore(ctx, disk.Below.Path, file); err != nil {
 		return kept, &RestoreError{Clone: clone.Name, Disk: disk.Target, Kept: kept, Err: err}
 	}
 	same, _, err := m.compare(ctx, disk, file)
@@ -109,9 +109,9 @@ func (m *Manager) restorable(ctx context.Context, clone *Clone, disk *Disk, file
 		return foreign("its payload begins at byte %d and the volume's at %d", header.Offset, live.Offset)
 	case disk.Mapping != nil && disk.Mapping.Offset != header.Offset:
 		return foreign("its payload begins at byte %d, and the volume is open with one that begins at %d", header.Offset, disk.Mapping.Offset)
-	case said != nil && said.VolumeSize != disk.LV.Size:
-		return foreign("it was made of a volume of %d bytes and %s has %d", said.VolumeSize, disk.Volume(), disk.LV.Size)
-	case header.Offset >= disk.LV.Size:
+	case said != nil && said.VolumeSize != disk.Below.Size:
+		return foreign("it was made of a volume of %d bytes and %s has %d", said.VolumeSize, disk.Volume(), disk.Below.Size)
+	case header.Offset >= disk.Below.Size:
 		return foreign("its payload begins at byte %d, behind the end of %s", header.Offset, disk.Volume())
 	}
 	if disk.Header != nil {
@@ -143,7 +143,7 @@ func (m *Manager) keepHeader(ctx context.Context, clone *Clone, disk *Disk, file
 	if err != nil {
 		return "", err
 	}
-	if err = m.Devices.Read(ctx, disk.LV.Path, info.Size(), out); err == nil {
+	if err = m.Devices.Read(ctx, disk.Below.Path, info.Size(), out); err == nil {
 		err = out.Sync()
 	}
 	return path, errors.Join(err, out.Close(), syncPath(filepath.Dir(path)))

@@ -81,7 +81,8 @@ type Original struct {
 
 // DiskStatus is how one disk stands.
 type DiskStatus struct {
-	// Target is its name in the domain, and Volume VG/LV, as it is called now.
+	// Target is its name in the domain, and Volume VG/LV, as it is called now,
+	// or the path of what is no logical volume.
 	Target string `json:"target"`
 	Volume string `json:"volume"`
 	// RecordedVolume is what the metadata call it, where that is no longer
@@ -244,7 +245,7 @@ func (d *Disk) status() DiskStatus {
 		Discard: DiscardStatus{VM: d.Discard == "unmap"},
 	}
 	if d.Renamed() {
-		s.RecordedVolume = d.VG + "/" + d.OriginDisk.LV
+		s.RecordedVolume = d.OriginDisk.Volume()
 	}
 	if d.Mapping != nil && d.Mapping.Name != d.Mapper {
 		s.OpenAs = d.Mapping.Name

@@ -75,14 +75,16 @@ func (m *Manager) CheckTrim(ctx context.Context, name string) (Trim, error) {
 
 func (m *Manager) trim(ctx context.Context, clone *Clone, disk *Disk) (DiskTrim, error) {
 	t := DiskTrim{Target: disk.Target, Layers: []TrimLayer{disk.guestLayer(), disk.cryptLayer()}, Err: disk.Problem}
-	if disk.Found() && disk.LV.Active {
-		layers, err := m.Devices.Below(ctx, disk.LV.Path)
+	if device := disk.device(); device != "" && disk.Below.Active() {
+		layers, err := m.Devices.Below(ctx, device)
 		if err != nil {
 			return t, err
 		}
 		for i, layer := range layers {
 			t.Layers = append(t.Layers, disk.deviceLayer(i, layer))
 		}
+	} else if t.Err == nil && disk.Below.File() {
+		t.Err = &VolumeError{Clone: clone.Name, Disk: disk.Target, Volume: disk.Volume(), LUKS: disk.LUKS, Reason: "it is a file, and what its loop device passes on is only known while the disk is unlocked"}
 	} else if t.Err == nil {
 		t.Err = &VolumeError{Clone: clone.Name, Disk: disk.Target, Volume: disk.Volume(), LUKS: disk.LUKS, Reason: "it is not active, so what lies below it is not known"}
 	}
@@ -136,8 +138,8 @@ func (d *Disk) deviceLayer(i int, layer Layer) TrimLayer {
 	switch {
 	case !l.Passes:
 		l.Why = "it takes no discards (discard_max_bytes is 0)"
-	case i == 0 && d.LV.Type == "thin":
-		l.Why = fmt.Sprintf("its thin pool %s/%s gets the space back; whether it passes them on is the pool's setting (lvs -o +discards)", d.LV.VG, d.LV.Pool)
+	case i == 0 && d.Below.LV.Type == "thin":
+		l.Why = fmt.Sprintf("its thin pool %s/%s gets the space back; whether it passes them on is the pool's setting (lvs -o +discards)", d.Below.LV.VG, d.Below.LV.Pool)
 	default:
 		l.Why = "it takes discards"
 	}

@@ -54,6 +54,7 @@ func (m *Manager) unlock(ctx context.Context, clone *Clone) (opened []*Disk, err
 	}
 	if err == nil {
 		m.remark(clone)
+		m.directIO(ctx, clone)
 		return opened, nil
 	}
 	return nil, m.takeBack(ctx, clone, opened, err)
@@ -72,7 +73,7 @@ func (m *Manager) remark(clone *Clone) {
 	for i := range clone.Disks {
 		disk := &clone.Disks[i]
 		if disk.Renamed() {
-			m.report(Event{Event: Warning, VM: clone.Name, Disk: disk.Target, Message: fmt.Sprintf("its volume is called %s now and not %s/%s; it was found by its LUKS UUID", disk.Volume(), disk.VG, disk.OriginDisk.LV)})
+			m.report(Event{Event: Warning, VM: clone.Name, Disk: disk.Target, Message: fmt.Sprintf("its volume is called %s now and not %s; it was found by its LUKS UUID", disk.Volume(), disk.OriginDisk.Volume())})
 		}
 		if !disk.Attached {
 			m.report(Event{Event: Warning, VM: clone.Name, Disk: disk.Target, Message: fmt.Sprintf("the VM's definition no longer uses %s for it", disk.Device())})
@@ -111,7 +112,7 @@ func (m *Manager) open(ctx context.Context, clone *Clone, disk *Disk, key *luks.
 			}
 			*key = next
 		}
-		err := m.Encryption.Open(ctx, disk.LV.Path, disk.Mapper, *key, disk.openOptions())
+		err := m.Encryption.Open(ctx, disk.Below.Path, disk.Mapper, *key, disk.openOptions())
 		var wrong *luks.WrongKeyError
 		var taken *luks.ExistsError
 		switch {

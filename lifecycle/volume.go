@@ -50,9 +50,15 @@ func (m *Manager) Examine(ctx context.Context, clone *Clone) error { return m.lo
 func (m *Manager) lookOn(ctx context.Context, h *host, clone *Clone, activate bool) error {
 	for i := range clone.Disks {
 		disk := &clone.Disks[i]
-		disk.Mapping, disk.Header, disk.LV, disk.Problem = nil, nil, lvm.LV{}, nil
+		disk.Mapping, disk.Header, disk.Below, disk.Problem = nil, nil, Place{}, nil
 		h.mapping(clone, disk)
-		if err := m.volume(ctx, h, clone, disk, activate); err != nil {
+		var err error
+		if disk.VG != "" {
+			err = m.volume(ctx, h, clone, disk, activate)
+		} else {
+			err = m.place(ctx, clone, disk)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -91,13 +97,13 @@ func (h *host) mapping(clone *Clone, disk *Disk) {
 func (m *Manager) volume(ctx context.Context, h *host, clone *Clone, disk *Disk, activate bool) error {
 	var blank []lvm.LV // volumes of ours that bear no header at all
 	for _, lv := range h.candidates(clone, disk) {
-		recorded := lv.VG == disk.VG && lv.Name == disk.OriginDisk.LV
+		recorded := lv.VG == disk.VG && lv.Name == disk.LV
 		if !lv.Active {
 			// Which header it bears can't be told before it is active. One of
 			// the recorded name with the job's tag is the volume, until then.
 			if !activate {
 				if recorded && lv.HasTag(clone.Tag()) {
-					disk.LV = lv
+					disk.Below = placeOf(lv)
 				}
 				continue
 			}
@@ -118,14 +124,14 @@ func (m *Manager) volume(ctx context.Context, h *host, clone *Clone, disk *Disk,
 				blank = append(blank, lv)
 			}
 		case err == nil && strings.EqualFold(header.UUID, disk.LUKS):
-			disk.LV, disk.Header = lv, &header
+			disk.Below, disk.Header = placeOf(lv), &header
 			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case err != nil && recorded:
 			// Another's volume may be unreadable for reasons of its own.
 			disk.problem(&VolumeError{Clone: clone.Name, Disk: disk.Target, Volume: lv.VG + "/" + lv.Name, Reason: "its header can't be read", Err: err})
-			disk.LV = lv
+			disk.Below = placeOf(lv)
 			return nil
 		}
 	}
@@ -149,7 +155,7 @@ func (h *host) candidates(clone *Clone, disk *Disk) []lvm.LV {
 		switch {
 		case disk.Mapping != nil && lv.DMPath == disk.Mapping.Device:
 			return 0
-		case lv.VG == disk.VG && lv.Name == disk.OriginDisk.LV:
+		case lv.VG == disk.VG && lv.Name == disk.LV:
 			return 1
 		case lv.HasTag(clone.Tag()):
 			return 2
@@ -165,10 +171,10 @@ func (h *host) candidates(clone *Clone, disk *Disk) []lvm.LV {
 // a header: the one under the mapping is the disk's, or that of the recorded
 // name, or the only one there is.
 func (h *host) lost(clone *Clone, disk *Disk, blank []lvm.LV) error {
-	name := disk.VG + "/" + disk.OriginDisk.LV
+	name := disk.OriginDisk.Volume()
 	for _, lv := range blank {
 		if disk.Mapping != nil && lv.DMPath == disk.Mapping.Device || lv.VG+"/"+lv.Name == name || len(blank) == 1 && !h.has(name) {
-			disk.LV = lv
+			disk.Below = placeOf(lv)
 			return &HeaderLostError{Clone: clone.Name, Disk: disk.Target, Volume: disk.Volume(), LUKS: disk.LUKS}
 		}
 	}

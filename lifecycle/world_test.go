@@ -283,11 +283,19 @@ func (v *virt) Start(ctx context.Context, uuid string) error {
 // devices are the kernel's.
 type devices struct {
 	there  map[string]bool
+	sizes  map[string]int64
 	stacks map[string][]Layer
 	bytes  string
 }
 
 func (d *devices) Exists(path string) (bool, error) { return d.there[path], nil }
+
+func (d *devices) Size(path string) (int64, error) {
+	if size, there := d.sizes[path]; there {
+		return size, nil
+	}
+	return 0, &os.PathError{Op: "open", Path: path, Err: os.ErrNotExist}
+}
 
 func (d *devices) Below(_ context.Context, path string) ([]Layer, error) {
 	stack, ok := d.stacks[path]

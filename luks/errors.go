@@ -24,6 +24,24 @@ type NotLUKSError struct {
 
 func (e *NotLUKSError) Error() string { return fmt.Sprintf("%q is no LUKS volume", e.Device) }
 
+// ForeignError says that a device is not erased, since it bears something else
+// than the LUKS header that was to be.
+type ForeignError struct {
+	Device string
+	// UUID is that header's, and Bears what is there.
+	UUID  string
+	Bears Signature
+	// Header is whether that header is there as well.
+	Header bool
+}
+
+func (e *ForeignError) Error() string {
+	if e.Header {
+		return fmt.Sprintf("%q bears %s beside the LUKS header %s, so neither is erased", e.Device, e.Bears, e.UUID)
+	}
+	return fmt.Sprintf("%q bears %s and not the LUKS header %s", e.Device, e.Bears, e.UUID)
+}
+
 // NotFoundError says that there is no such thing.
 type NotFoundError struct {
 	// Kind is "device" or "mapping".

@@ -253,3 +253,16 @@ func deviceNumber(path string) (string, bool) {
 	}
 	return fmt.Sprintf("%d:%d", unix.Major(stat.Rdev), unix.Minor(stat.Rdev)), true
 }
+
+// DirectIO has the loop device below a mapping pass the page cache by, as
+// cryptsetup has it opened for a file, and does nothing where no loop device is
+// below. It returns an error where the file system of the file takes no direct
+// I/O; the mapping works all the same.
+func (c *Client) DirectIO(ctx context.Context, mapper string) error {
+	mapping, err := c.Mapping(ctx, mapper)
+	if err != nil || !strings.HasPrefix(mapping.Device, "/dev/loop") {
+		return err
+	}
+	_, err = c.run.Run(ctx, command.Cmd{Name: "losetup", Args: []string{"--direct-io=on", mapping.Device}})
+	return err
+}

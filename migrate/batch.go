@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"sync"
 
@@ -188,8 +189,14 @@ func (e *Engine) devicesOf(ctx context.Context, plan *Plan, groups []lvm.VG) []s
 	var devices []string
 	for _, disk := range plan.Disks {
 		paths := disk.Source.paths()
+		if disk.Volume.Kind == OnDevice {
+			paths = append(paths, disk.Volume.Path)
+		}
+		if disk.Volume.Kind == OnFile {
+			paths = append(paths, filepath.Dir(disk.Volume.Path))
+		}
 		for _, vg := range groups {
-			if vg.Name != disk.Volume.VG {
+			if disk.Volume.Kind != NewLV || vg.Name != disk.Volume.VG {
 				continue
 			}
 			for _, pv := range vg.PVs {

@@ -93,7 +93,7 @@ func TestACloneThatMayHaveWrittenIsRemovedOnlyWithForce(t *testing.T) {
 func TestARollbackThatCantLookDoesNothing(t *testing.T) {
 	w, _, plan := moved(t, options())
 	after := w.look()
-	for at, point := range points(t, func(w *world) {
+	for at, point := range points(t, newWorld, func(w *world) {
 		plan := w.planned()
 		_, _ = w.run(plan, "")
 		w.disarm()
@@ -240,7 +240,7 @@ func TestTheJobOfACloneWhoseOriginalWasRetiredIsNotRolledBack(t *testing.T) {
 
 // What lies under something that could not be taken back stays.
 func TestACloneThatCantBeUndefinedKeepsItsDisks(t *testing.T) {
-	all := points(t, func(w *world) {
+	all := points(t, newWorld, func(w *world) {
 		plan := w.planned()
 		_, _ = w.run(plan, "")
 		w.disarm()

@@ -245,7 +245,7 @@ func (w *world) checkBeforeDefine() {
 				continue
 			}
 			w.mu.Lock()
-			verified := w.payloads[w.lvm.Resolve(disk.Volume.Path)].verified
+			verified := w.payloads[w.luks.Resolve(disk.Volume.Path)].verified
 			w.mu.Unlock()
 			if plan.Options.Verify != VerifyNone && !verified {
 				w.t.Errorf("the clone is defined although %s was not verified", disk.Target)

@@ -6,6 +6,7 @@ import (
 	"github.com/vmmigrate/vmmigrate/domainxml"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
 	"github.com/vmmigrate/vmmigrate/image"
+	"github.com/vmmigrate/vmmigrate/luks"
 	"github.com/vmmigrate/vmmigrate/lvm"
 )
 
@@ -22,6 +23,8 @@ type Facts struct {
 	// Named are the devices that options name, by the paths they were named
 	// by; GatherNamed looks at them.
 	Named map[string]NamedFacts
+	// Folders are those in which options want files to be made.
+	Folders map[string]FolderFacts
 	// Jobs are the jobs in the state directory.
 	Jobs []JobInfo
 }
@@ -66,6 +69,11 @@ type DiskFacts struct {
 // NamedFacts is a device that an option names, as it was found.
 type NamedFacts struct {
 	DeviceFacts
+	// Names, Signatures and Holders are only looked for where something is to
+	// be written: what else it is called, what lies on it, who has it open.
+	Names      DeviceNames
+	Signatures []luks.Signature
+	Holders    []string
 	// Err is why it can't be looked at, nil if it can.
 	Err error
 }

@@ -18,9 +18,9 @@ import (
 // run that goes well, so a step that is new is in the table by itself.
 
 // points are the calls of one act in a world where nothing goes wrong.
-func points(t *testing.T, act func(*world)) []string {
+func points(t *testing.T, host func(*testing.T) *world, act func(*world)) []string {
 	t.Helper()
-	w := newWorld(t)
+	w := host(t)
 	act(w)
 	return append([]string(nil), w.names...)
 }
@@ -63,9 +63,14 @@ func everywhere(t *testing.T, points []string, try func(t *testing.T, what strin
 
 func TestWhateverFailsInARunTheJobCanBeResumed(t *testing.T) {
 	t.Parallel()
-	all := points(t, func(w *world) { _, _ = w.run(w.planned(), "") })
+	everyTarget(t, whateverFailsInARunTheJobCanBeResumed)
+}
+
+func whateverFailsInARunTheJobCanBeResumed(t *testing.T, host func(*testing.T) *world) {
+	t.Helper()
+	all := points(t, host, func(w *world) { _, _ = w.run(w.planned(), "") })
 	everywhere(t, all, func(t *testing.T, what string, at int, mode mode) {
-		w := newWorld(t)
+		w := host(t)
 		before := w.look()
 		plan := w.planned()
 		w.arm(at, mode)
@@ -91,9 +96,14 @@ func TestWhateverFailsInARunTheJobCanBeResumed(t *testing.T) {
 
 func TestWhateverFailsInARunTheJobCanBeRolledBack(t *testing.T) {
 	t.Parallel()
-	all := points(t, func(w *world) { _, _ = w.run(w.planned(), "") })
+	everyTarget(t, whateverFailsInARunTheJobCanBeRolledBack)
+}
+
+func whateverFailsInARunTheJobCanBeRolledBack(t *testing.T, host func(*testing.T) *world) {
+	t.Helper()
+	all := points(t, host, func(w *world) { _, _ = w.run(w.planned(), "") })
 	everywhere(t, all, func(t *testing.T, what string, at int, mode mode) {
-		w := newWorld(t)
+		w := host(t)
 		before := w.look()
 		plan := w.planned()
 		w.arm(at, mode)
@@ -108,8 +118,13 @@ func TestWhateverFailsInARunTheJobCanBeRolledBack(t *testing.T) {
 
 func TestWhateverFailsInARollbackItCanBeRepeated(t *testing.T) {
 	t.Parallel()
+	everyTarget(t, whateverFailsInARollbackItCanBeRepeated)
+}
+
+func whateverFailsInARollbackItCanBeRepeated(t *testing.T, host func(*testing.T) *world) {
+	t.Helper()
 	done := func(t *testing.T) (*world, look, *Plan) {
-		w := newWorld(t)
+		w := host(t)
 		before := w.look()
 		plan := w.planned()
 		if _, err := w.run(plan, ""); err != nil {
@@ -118,7 +133,7 @@ func TestWhateverFailsInARollbackItCanBeRepeated(t *testing.T) {
 		w.disarm()
 		return w, before, plan
 	}
-	all := points(t, func(w *world) {
+	all := points(t, host, func(w *world) {
 		plan := w.planned()
 		_, _ = w.run(plan, "")
 		w.disarm()
@@ -151,7 +166,9 @@ func TestWhateverFailsInARollbackItCanBeRepeated(t *testing.T) {
 func (w *world) planned() *Plan {
 	w.t.Helper()
 	w.disarm()
-	plan := w.plan(options())
+	chosen := options()
+	chosen.Disks, chosen.Dir = w.chosen, w.folder
+	plan := w.plan(chosen)
 	w.disarm()
 	return plan
 }
@@ -262,7 +279,7 @@ func TestAFailureIsToldWithItsStepAndDisk(t *testing.T) {
 		"act: open": {"open of vda", "open of vdb"}, "bytes: copy": {"copy of vda", "copy of vdb"}, "bytes: verify": {"verify of vda", "verify of vdb"},
 		"act: header backup": {"header-backup", "header-backup"}, "act: define": {"define"},
 	}
-	all := points(t, func(w *world) { _, _ = w.run(w.planned(), "") })
+	all := points(t, newWorld, func(w *world) { _, _ = w.run(w.planned(), "") })
 	got := make(map[string][]string)
 	for at, point := range all {
 		if want[point] == nil {

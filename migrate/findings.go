@@ -27,6 +27,12 @@ const (
 	PVMissing     Code = "pv-missing"
 	PVUnusable    Code = "pv-unusable"
 	PoolMissing   Code = "pool-missing"
+	TargetMissing Code = "target-missing"
+	TargetUnfit   Code = "target-unfit"
+	TargetInUse   Code = "target-in-use"
+	TargetTaken   Code = "target-taken"
+	NotBlank      Code = "target-not-blank"
+	TargetSmall   Code = "target-too-small"
 	LVTaken       Code = "lv-taken"
 	LVName        Code = "lv-name"
 	MapperTaken   Code = "mapper-taken"
@@ -51,6 +57,8 @@ const (
 	WarnSourceSmall Code = "payload-rounded"
 	WarnFormat      Code = "format-claimed"
 	WarnMixed       Code = "mixed-sectors"
+	WarnNoName      Code = "target-name"
+	WarnNetwork     Code = "target-network"
 )
 
 // Finding is one thing a plan has to say: a blocker or a warning.

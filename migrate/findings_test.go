@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -28,7 +29,7 @@ type claim struct {
 }
 
 func blockers() []claim {
-	return []claim{
+	return slices.Concat(deviceClaims(), folderClaims(), []claim{
 		{code: Active, when: "the VM runs", given: func(s *situation) { s.vm().State = hypervisor.Running }},
 		{code: Active, when: "the VM is paused", given: func(s *situation) { s.vm().State = hypervisor.Paused }},
 		{code: Active, when: "the VM sleeps", given: func(s *situation) { s.vm().State = hypervisor.Suspended }},
@@ -115,7 +116,7 @@ func blockers() []claim {
 		{code: JobUnfinished, when: "a job of the VM is at work", given: func(s *situation) { s.job(StateRunning) }},
 		{code: JobUnfinished, when: "a rollback of the VM did not finish", given: func(s *situation) { s.job(StateRollingBack) }},
 		{code: XMLRefused, when: "the definition can't be read", given: func(s *situation) { s.vm().XML, s.vm().Err = nil, errors.New("line 1") }},
-	}
+	})
 }
 
 func warnings() []claim {
@@ -128,6 +129,10 @@ func warnings() []claim {
 		}},
 		{code: WarnDiscards, when: "TRIM is let through", given: func(s *situation) { s.options.AllowDiscards = true }},
 		{code: WarnSector, when: "sectors have 4096 bytes", given: func(s *situation) { s.options.LUKS.Sector = 4096 }},
+		{code: WarnNetwork, when: "the folder is on another host", given: func(s *situation) {
+			s.inFolder(func(f *FolderFacts) { f.Network, f.System = true, "nfs" })
+		}},
+		{code: WarnNoName, when: "a device has no name that stays", given: func(s *situation) { s.onDevice(func(n *NamedFacts) { n.Names.Stable = "" }) }},
 		{code: WarnNoVerify, when: "nothing is verified", given: func(s *situation) { s.options.Verify = VerifyNone }},
 		{code: WarnAutostart, when: "the VM starts with the host", given: func(s *situation) { s.vm().Autostart = true }},
 		{code: WarnShared, when: "another VM that is off has the same disk", given: func(s *situation) { s.twin() }},

@@ -57,25 +57,6 @@ func (e *Env) Gather(ctx context.Context) (*Facts, error) {
 	return facts, nil
 }
 
-// GatherNamed looks at the devices that options name, and changes nothing.
-func (e *Env) GatherNamed(ctx context.Context, facts *Facts, options Options) error {
-	for _, path := range options.PVs {
-		if _, known := facts.Named[path]; known {
-			continue
-		}
-		var named NamedFacts
-		named.DeviceFacts, named.Err = within(ctx, "look at "+path, func() (DeviceFacts, error) { return e.Devices.Inspect(ctx, path) })
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if facts.Named == nil {
-			facts.Named = make(map[string]NamedFacts)
-		}
-		facts.Named[path] = named
-	}
-	return nil
-}
-
 // gatherStorage looks at all but the domains.
 func (e *Env) gatherStorage(ctx context.Context, facts *Facts) (err error) {
 	if facts.VGs, err = e.Volumes.VGs(ctx); err != nil {

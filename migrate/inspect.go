@@ -49,6 +49,8 @@ type DeviceFacts struct {
 	// Busy is true when the kernel itself holds the device: it is mounted,
 	// or lies under another mapping.
 	Busy bool
+	// ReadOnly is true of a device that takes no writes.
+	ReadOnly bool
 }
 
 // headBytes is how much of a disk's beginning is looked at: a GPT header is in
@@ -98,6 +100,9 @@ func (h Host) Inspect(_ context.Context, path string) (DeviceFacts, error) {
 		facts.Size = size
 		if block, err := unix.IoctlGetInt(int(file.Fd()), unix.BLKSSZGET); err == nil {
 			facts.LogicalBlock = int64(block)
+		}
+		if ro, err := unix.IoctlGetInt(int(file.Fd()), unix.BLKROGET); err == nil {
+			facts.ReadOnly = ro != 0
 		}
 		facts.Busy = isBusy(resolved)
 		facts.Writes, facts.Boot = h.writes(stat.Rdev)

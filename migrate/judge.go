@@ -180,18 +180,11 @@ func (d *Decider) judgeClone(plan *Plan) {
 func (d *Decider) judgeVolumes(plan *Plan) {
 	for _, disk := range plan.Disks {
 		volume := disk.Volume
-		if volume.VG == "" {
+		if !volume.Placed() {
 			continue
 		}
-		if err := lvm.ValidName(volume.VG, volume.Name); err != nil {
-			plan.block(LVName, disk.Target, "choose another with --lv-name", "the volume for %s can't have that name: %v", disk.Target, err)
-		}
-		if d.Facts.lv(volume.VG, volume.Name) != nil {
-			plan.block(LVTaken, disk.Target, "choose another with --lv-name",
-				"there is a volume %s/%s already", volume.VG, volume.Name)
-		}
-		if other := d.claim("lv", volume.VG+"/"+volume.Name, plan); other != "" {
-			plan.block(LVTaken, disk.Target, "choose another with --lv-name", "the volume %s/%s is to be made for %q too", volume.VG, volume.Name, other)
+		if volume.Kind == NewLV {
+			d.judgeLV(plan, disk.Target, volume)
 		}
 		if other := d.claim("mapper", disk.Mapper, plan); other != "" {
 			plan.block(MapperTaken, disk.Target, "", "the mapping %s is to be made for %q too; migrate the two one after the other, under other names", disk.Mapper, other)
@@ -202,6 +195,20 @@ func (d *Decider) judgeVolumes(plan *Plan) {
 					"there is a device-mapper device %s already", mapper)
 			}
 		}
+	}
+}
+
+// judgeLV blocks a new volume's name that can't be used or is taken.
+func (d *Decider) judgeLV(plan *Plan, target string, volume VolumePlan) {
+	if err := lvm.ValidName(volume.VG, volume.Name); err != nil {
+		plan.block(LVName, target, "choose another with --lv-name", "the volume for %s can't have that name: %v", target, err)
+	}
+	if d.Facts.lv(volume.VG, volume.Name) != nil {
+		plan.block(LVTaken, target, "choose another with --lv-name",
+			"there is a volume %s/%s already", volume.VG, volume.Name)
+	}
+	if other := d.claim("lv", volume.VG+"/"+volume.Name, plan); other != "" {
+		plan.block(LVTaken, target, "choose another with --lv-name", "the volume %s/%s is to be made for %q too", volume.VG, volume.Name, other)
 	}
 }
 

@@ -38,6 +38,11 @@ type Options struct {
 	// LV is the new volume's name; the default is NAME-TARGET-luks. With
 	// several disks, -TARGET is appended.
 	LV string `json:"lv,omitempty"`
+	// Device is an existing blank device for the one disk that moves, instead
+	// of a new volume.
+	Device string `json:"device,omitempty"`
+	// Dir is a folder in which files are made, instead of volumes.
+	Dir string `json:"dir,omitempty"`
 	// Disks are what was chosen for single disks, by target.
 	Disks map[string]DiskOptions `json:"disks,omitempty"`
 	// LVMType is the new volumes' kind, as in lvcreate --type.
@@ -87,6 +92,8 @@ type DiskOptions struct {
 	// VG and LV name the new volume.
 	VG string `json:"vg,omitempty"`
 	LV string `json:"lv,omitempty"`
+	// Device is an existing blank device, instead of a new volume.
+	Device string `json:"device,omitempty"`
 }
 
 // LUKSOptions are cryptsetup's options for the format of a volume.
@@ -145,6 +152,12 @@ func (o Options) Validate() error {
 		if !filepath.IsAbs(dir) {
 			return &OptionError{"--backing-dir", fmt.Sprintf("%q is no absolute path", dir)}
 		}
+	}
+	if err := o.validateDevices(); err != nil {
+		return err
+	}
+	if err := o.validateDir(); err != nil {
+		return err
 	}
 	for _, pv := range o.PVs {
 		if !filepath.IsAbs(pv) {

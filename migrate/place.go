@@ -22,6 +22,14 @@ func (d *Decider) place(plan *Plan, vm *DomainFacts) {
 	}
 	for i := range plan.Disks {
 		disk := &plan.Disks[i]
+		if device := plan.Options.DeviceFor(disk.Target); device != "" {
+			d.placeOnDevice(plan, disk, device)
+			continue
+		}
+		if plan.Options.Dir != "" && plan.Options.Disks[disk.Target].VG == "" {
+			d.placeInFile(plan, disk, plan.Options.Dir)
+			continue
+		}
 		vg := d.chooseVG(plan, disk, vm.Disks[disk.Target], own)
 		if vg == nil {
 			continue

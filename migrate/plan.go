@@ -70,8 +70,14 @@ type DiskPlan struct {
 	Device string `json:"device"`
 }
 
-// VolumePlan is the logical volume to be made.
+// VolumePlan is where the LUKS volume of a disk goes: a logical volume or a file
+// to be made, or an existing device. Plans of before there were others say nothing of
+// the kind.
 type VolumePlan struct {
+	// Kind is what it is; "" is a logical volume to be made.
+	Kind VolumeKind `json:"kind,omitempty"`
+	// VG and Name are those of a logical volume, also where that is the device
+	// that exists; Type is the new volume's.
 	VG   string `json:"vg"`
 	Name string `json:"name"`
 	Type string `json:"type"`
@@ -79,11 +85,12 @@ type VolumePlan struct {
 	Pool string `json:"pool,omitempty"`
 	// PVs are the only disks that it may lie on, as lvm2 calls them; none is
 	// all of the group's.
-	PVs  []string `json:"pvs,omitempty"`
-	Size int64    `json:"size"`
+	PVs []string `json:"pvs,omitempty"`
+	// Size is in bytes; of a device the one it has.
+	Size int64 `json:"size"`
 	// Extents is what it takes from the group, copies and stripes counted.
 	Extents int64 `json:"extents"`
-	// Path is the volume's device.
+	// Path is the volume's device, by a name that stays.
 	Path string `json:"path"`
 }
 
@@ -110,7 +117,8 @@ func (p *Plan) Bytes() int64 {
 }
 
 // Budget counts the extents of each group, those that have to lie on some of its
-// disks (as "group disk…"), and the bytes of each thin pool (as "group/pool"),
+// disks (as "group disk…"), and the bytes of each thin pool (as "group/pool") and of
+// each file system (as "folder DEVICE"),
 // that the plans of one command would take, so that a batch is held against the
 // room as a whole.
 type Budget map[string]int64
@@ -169,6 +177,9 @@ func (d *Decider) decide(vm *DomainFacts, options Options) (*Plan, error) {
 			return nil, err
 		}
 		if err := d.chooseDisks(plan, vm); err != nil {
+			return nil, err
+		}
+		if err := plan.checkDevices(vm); err != nil {
 			return nil, err
 		}
 		if d.judgeClone(plan); plan.claims() {

@@ -37,6 +37,17 @@ type Encryption interface {
 	// Mapping returns a *luks.NotFoundError where there is none of that name.
 	Mapping(ctx context.Context, mapper string) (luks.Mapping, error)
 	HeaderBackup(ctx context.Context, device, file string) error
+	// Signatures are the marks of whatever lies on a device; a blank one has
+	// none. It returns a *luks.NotFoundError where there is no such device.
+	Signatures(ctx context.Context, device string) ([]luks.Signature, error)
+	// Erase makes a device blank again that bears the header with that UUID,
+	// and returns a *luks.ForeignError for one that bears anything else.
+	Erase(ctx context.Context, device, uuid string, offset int64) error
+	// DirectIO has the loop device below a mapping pass the page cache by,
+	// where there is one.
+	DirectIO(ctx context.Context, mapper string) error
+	// HoldersOf says in words who has a device or file open.
+	HoldersOf(path string) ([]string, error)
 }
 
 // Hypervisor is what the pipeline needs of libvirt; *hypervisor.Conn is the
@@ -79,6 +90,22 @@ type Devices interface {
 	// that share one can be told.
 	Physical(ctx context.Context, path string) ([]string, error)
 	Exists(ctx context.Context, path string) (bool, error)
+	// Names are what a block device is called besides its path.
+	Names(ctx context.Context, path string) (DeviceNames, error)
+}
+
+// Files makes and removes files that LUKS volumes lie in; Host is the real one.
+type Files interface {
+	// Folder looks at one.
+	Folder(ctx context.Context, path string) (FolderFacts, error)
+	// Make makes a file where there is none, for its owner alone, with all its
+	// bytes allocated, and returns its inode's number when it is on disk. One
+	// that could not be made whole is not left.
+	Make(ctx context.Context, path string, size int64) (inode string, err error)
+	// Move renames a file within its folder, and never replaces another.
+	Move(ctx context.Context, from, to string) error
+	// Remove removes a file, and is content where there is none.
+	Remove(ctx context.Context, path string) error
 }
 
 // Copier moves the bytes; BlockCopier is the real one.
@@ -118,8 +145,10 @@ type Env struct {
 	Encryption Encryption
 	Hypervisor Hypervisor
 	Devices    Devices
-	Copier     Copier
-	Keyring    Keyring
+	// Files is only needed where a plan puts volumes into files.
+	Files   Files
+	Copier  Copier
+	Keyring Keyring
 	// KeySlots and Recovery are only needed where a plan has a recovery key.
 	KeySlots KeySlots
 	Recovery Recovery

@@ -99,7 +99,7 @@ func (e encryption) Format(ctx context.Context, spec luks.FormatSpec, key luks.K
 		if err == nil {
 			e.w.mu.Lock()
 			// A new volume key makes noise of all that was written.
-			delete(e.w.payloads, e.w.lvm.Resolve(spec.Device))
+			delete(e.w.payloads, e.w.luks.Resolve(spec.Device))
 			e.w.mu.Unlock()
 		}
 		return header, err
@@ -137,6 +137,25 @@ func (e encryption) HeaderBackup(ctx context.Context, device, file string) error
 	})
 }
 
+func (e encryption) Signatures(ctx context.Context, device string) ([]luks.Signature, error) {
+	return port(e.w, "luks: signatures", func() ([]luks.Signature, error) { return e.w.luks.Signatures(ctx, device) })
+}
+
+func (e encryption) Erase(ctx context.Context, device, uuid string, offset int64) error {
+	return does(e.w, "act: erase", func() error {
+		e.w.mustIntend(Format)
+		return e.w.luks.Erase(ctx, device, uuid, offset)
+	})
+}
+
+func (e encryption) DirectIO(ctx context.Context, mapper string) error {
+	return does(e.w, "luks: direct", func() error { return e.w.luks.DirectIO(ctx, mapper) })
+}
+
+func (e encryption) HoldersOf(string) ([]string, error) {
+	return port(e.w, "luks: holders", func() ([]string, error) { return nil, nil })
+}
+
 // devices implements Devices.
 type devices struct{ w *world }
 
@@ -158,6 +177,14 @@ func (d devices) Inspect(ctx context.Context, path string) (DeviceFacts, error) 
 			} else {
 				facts.ModTime = source.mod
 			}
+			return facts, nil
+		}
+		if file, there := d.w.file(path); there {
+			facts.Size, facts.ID = file.size, "file 8:1 "+file.inode
+			return facts, nil
+		}
+		if size, there := d.w.blanks[path]; there {
+			facts.Block, facts.Size = true, size
 			return facts, nil
 		}
 		lv, err := d.w.lvm.LVByPath(ctx, path)
@@ -219,6 +246,15 @@ func (d devices) Physical(_ context.Context, path string) ([]string, error) {
 			return under, nil
 		}
 		return []string{"8:0"}, nil
+	})
+}
+
+func (d devices) Names(_ context.Context, path string) (DeviceNames, error) {
+	return port(d.w, "device: names", func() (DeviceNames, error) {
+		if path == blankLink {
+			path = blankName
+		}
+		return DeviceNames{Stable: path}, nil
 	})
 }
 

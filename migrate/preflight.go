@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/vmmigrate/vmmigrate/domainxml"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
@@ -121,7 +122,25 @@ func (e *Env) unclaimed(ctx context.Context, plan *Plan) error {
 		return err
 	}
 	again := &Plan{VM: plan.VM, VMUUID: plan.VMUUID, Adopted: plan.Adopted, Clone: plan.Clone, Disks: plan.Disks, Options: plan.Options}
-	(&Decider{Facts: facts}).judgeNames(again)
+	decider := &Decider{Facts: facts, Taken: Budget{}}
+	decider.judgeNames(again)
+	for i := range again.Disks {
+		disk := &again.Disks[i]
+		if disk.Volume.Kind == OnFile {
+			dir := filepath.Dir(disk.Volume.Path)
+			if err := e.gatherFolder(ctx, facts, dir); err != nil {
+				return err
+			}
+			decider.judgeFile(again, disk, dir)
+		}
+		if disk.Volume.Kind != OnDevice {
+			continue
+		}
+		if err := e.gatherNamed(ctx, facts, disk.Volume.Path, true); err != nil {
+			return err
+		}
+		decider.judgeDevice(again, disk, disk.Volume.Path)
+	}
 	if len(again.Blockers) > 0 {
 		return &BlockedError{VM: plan.VM, Blockers: again.Blockers}
 	}
@@ -178,10 +197,14 @@ func (p *Plan) edit() domainxml.Edit {
 			change.GuestSize = guest
 		}
 		edit.Disks = append(edit.Disks, change)
-		edit.Origin.Disks = append(edit.Origin.Disks, domainxml.OriginDisk{
+		origin := domainxml.OriginDisk{
 			Target: disk.Target, Source: disk.Source.Path, VG: disk.Volume.VG, LV: disk.Volume.Name, LUKS: disk.LUKSUUID, Mapper: disk.Mapper,
 			SourceSize: disk.Source.Stored, SourceID: disk.Source.ID,
-		})
+		}
+		if disk.Volume.VG == "" {
+			origin.Path = disk.Volume.Path
+		}
+		edit.Origin.Disks = append(edit.Origin.Disks, origin)
 	}
 	return edit
 }

@@ -66,7 +66,7 @@ func payloadVolume(vm *DomainFacts, target, path string) string {
 	}
 	for _, disk := range origin.Disks {
 		if disk.Target == target && path == "/dev/mapper/"+disk.Mapper {
-			return disk.VG + "/" + disk.LV
+			return disk.Volume()
 		}
 	}
 	return ""

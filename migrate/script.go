@@ -90,6 +90,14 @@ func (s *script) act(a act) {
 	plan, disk := s.plan, a.disk
 	switch a.step.Name() {
 	case CreateVolume:
+		if disk.Volume.Kind == OnDevice {
+			s.add(a, Call{Itself: fmt.Sprintf("see that %s is blank still", disk.Volume.what())})
+			return
+		}
+		if disk.Volume.Kind == OnFile {
+			s.add(a, Call{Itself: fmt.Sprintf("make the file %s of %s, all of it allocated", disk.Volume.Path, humanize.IBytes(uint64(disk.Volume.Size)))})
+			return
+		}
 		cmd, err := lvm.CreateCommand(plan.volumeSpec(disk), s.extents[disk.Volume.VG])
 		if err != nil && s.err == nil {
 			s.err = err

@@ -11,7 +11,8 @@ import (
 	"github.com/vmmigrate/vmmigrate/lvm"
 )
 
-// createVolume makes the target volume, tagged with the job.
+// createVolume makes the target volume, tagged with the job. Of a device that
+// was there before it only sees that it is, and still blank.
 type createVolume struct{}
 
 var _ Step = createVolume{}
@@ -20,6 +21,13 @@ func (createVolume) Name() StepName { return CreateVolume }
 
 // Check: the volume of that name bears the job's tag and has the planned size.
 func (createVolume) Check(ctx context.Context, job *Job, disk *DiskPlan) (Standing, error) {
+	switch disk.Volume.Kind {
+	case OnDevice:
+		return job.checkDevice(ctx, disk)
+	case OnFile:
+		return job.checkFile(ctx, disk)
+	case NewLV:
+	}
 	lv, err := job.Volumes.LV(ctx, disk.Volume.VG, disk.Volume.Name)
 	var missing *lvm.NotFoundError
 	if errors.As(err, &missing) {
@@ -42,6 +50,12 @@ func (createVolume) Check(ctx context.Context, job *Job, disk *DiskPlan) (Standi
 }
 
 func (createVolume) Do(ctx context.Context, job *Job, disk *DiskPlan, standing Standing) error {
+	if disk.Volume.Kind == OnFile {
+		return job.makeFile(ctx, disk)
+	}
+	if disk.Volume.Kind == OnDevice && standing != Partial {
+		return fmt.Errorf("%s is not there", disk.Volume.what())
+	}
 	if standing == Partial {
 		return job.Volumes.Activate(ctx, disk.Volume.VG, disk.Volume.Name)
 	}
@@ -57,8 +71,16 @@ func (createVolume) Do(ctx context.Context, job *Job, disk *DiskPlan, standing S
 	return nil
 }
 
-// Undo removes the volume, which has to bear the tag.
+// Undo removes the volume, which has to bear the tag. A device that was there
+// before stays.
 func (createVolume) Undo(ctx context.Context, job *Job, disk *DiskPlan) error {
+	switch disk.Volume.Kind {
+	case OnDevice:
+		return nil
+	case OnFile:
+		return job.removeFile(ctx, disk)
+	case NewLV:
+	}
 	_, err := job.Volumes.LV(ctx, disk.Volume.VG, disk.Volume.Name)
 	var missing *lvm.NotFoundError
 	if err != nil && (!errors.As(err, &missing) || missing.Kind == "volume group") {

@@ -66,8 +66,23 @@ func (format) Do(ctx context.Context, job *Job, disk *DiskPlan, _ Standing) erro
 	return err
 }
 
-// Undo does nothing: the header goes with the volume it is on.
-func (format) Undo(context.Context, *Job, *DiskPlan) error { return nil }
+// Undo makes a device blank again that was there before. Otherwise it does
+// nothing: the header goes with the volume it is on.
+func (format) Undo(ctx context.Context, job *Job, disk *DiskPlan) error {
+	if disk.Volume.Kind != OnDevice {
+		return nil
+	}
+	gone, err := job.deviceGone(ctx, disk)
+	if err != nil || gone {
+		return err
+	}
+	err = job.Encryption.Erase(ctx, disk.Volume.Path, disk.LUKSUUID, disk.Offset)
+	var foreign *luks.ForeignError
+	if errors.As(err, &foreign) && !foreign.Header {
+		return nil // ours is gone, and what somebody else put there stays
+	}
+	return err
+}
 
 // dropChunks forgets which chunks were copied.
 func dropChunks(job *Job, disk *DiskPlan) error {

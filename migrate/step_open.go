@@ -59,6 +59,12 @@ func (o open) Do(ctx context.Context, job *Job, disk *DiskPlan, _ Standing) erro
 	if err != nil {
 		return err
 	}
+	if disk.Volume.Kind == OnFile {
+		// Without it the host caches every block twice.
+		if err := job.Encryption.DirectIO(ctx, disk.Mapper); err != nil {
+			job.report(Event{Event: Warning, Step: Open, Disk: disk.Target, Message: fmt.Sprintf("the loop device of %s goes through the page cache: %v", disk.Volume.Path, err)})
+		}
+	}
 	// Invariant 2: the payload is exactly as large as planned.
 	standing, err := o.Check(ctx, job, disk)
 	if err == nil && standing != Present {

@@ -149,7 +149,7 @@ func (s Store) locksOf(plan *Plan) [][2]string {
 	}
 	for _, disk := range plan.Disks {
 		locks = append(locks,
-			[2]string{"lv " + disk.Volume.VG + "/" + disk.Volume.Name, fmt.Sprintf("the volume %s/%s", disk.Volume.VG, disk.Volume.Name)},
+			[2]string{disk.Volume.lockName(), disk.Volume.what()},
 			[2]string{"mapper " + disk.Mapper, fmt.Sprintf("the mapping %s", disk.Mapper)})
 	}
 	return locks

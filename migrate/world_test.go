@@ -56,6 +56,14 @@ type world struct {
 	queues   float64                         // the gain of doing without dm-crypt's work queues
 	remark   []string                        // what copies have to say
 	seed     byte
+	chosen   map[string]DiskOptions
+	folder   string          // where disks go to files, "" where they do not
+	filed    sync.Mutex      // guards what follows, also while mu is held
+	made     map[string]made // the files there
+	inodes   int
+	// unmounted is when the folder's file system is not there.
+	unmounted bool
+	blanks    map[string]int64 // devices that were there before, with their sizes
 }
 
 // complainer is what *testing.T and *rapid.T have in common.
@@ -98,7 +106,7 @@ func newWorldIn(t complainer, dir string, sizes ...int64) *world {
 		sources: make(map[string]*source), payloads: make(map[string]*payload), inactive: make(map[string]bool), opened: make(map[string]luks.OpenOptions), devices: make(map[string][]string),
 	}
 	w.disarm()
-	w.luks.Size, w.luks.Resolve, w.luks.HeldBy = w.lvm.DeviceSize, w.lvm.Resolve, w.lvm.ActiveOn
+	w.luks.Size, w.luks.Resolve, w.luks.HeldBy = w.sizeOf, w.lvm.Resolve, w.lvm.ActiveOn
 	w.lvm.InUse = w.luks.InUse
 	w.lvm.Removed = func(path string) {
 		w.luks.Forget(path)
@@ -149,7 +157,7 @@ func noise(name string, size int64) []byte {
 // env is the world as the pipeline sees it.
 func (w *world) env() *Env {
 	return &Env{
-		Volumes: volumes{w}, Encryption: encryption{w}, Hypervisor: virt{w.virt, w}, Devices: devices{w}, Copier: copier{w}, Keyring: keyring{w},
+		Volumes: volumes{w}, Encryption: encryption{w}, Hypervisor: virt{w.virt, w}, Devices: devices{w}, Files: worldFiles{w}, Copier: copier{w}, Keyring: keyring{w},
 		Reporter: w, Store: Store{Dir: w.state, Now: noon}, Random: dice(w.seed), Now: w.now,
 	}
 }
@@ -173,6 +181,9 @@ func (w *world) plan(options Options) *Plan {
 	w.t.Helper()
 	env := w.env()
 	facts, err := env.Gather(context.Background())
+	if err == nil {
+		err = env.GatherNamed(context.Background(), facts, options)
+	}
 	if err != nil {
 		w.t.Fatalf("gather: %v", err)
 	}
@@ -207,6 +218,18 @@ func (w *world) look() look {
 		seen["volume "+lv.VG+"/"+lv.Name] = fmt.Sprintf("%s, %d bytes, tags %v", lv.UUID, lv.Size, lv.Tags)
 		if header, err := w.luks.Header(ctx, lv.Path); err == nil {
 			seen["header "+lv.Path] = header.UUID
+		}
+	}
+	for path, file := range w.made {
+		seen["made "+path] = fmt.Sprintf("%d bytes", file.size)
+		if header, err := w.luks.Header(ctx, path); err == nil {
+			seen["header "+path] = header.UUID
+		}
+	}
+	if _, there := w.blanks[blankName]; there {
+		seen["header "+blankName] = "none"
+		if header, err := w.luks.Header(ctx, blankName); err == nil {
+			seen["header "+blankName] = header.UUID
 		}
 	}
 	for _, mapping := range mappings {
@@ -277,7 +300,15 @@ func (w *world) wantMoved(before look, plan *Plan, what string) {
 			w.t.Fatalf("%s: %s: %s", what, disk.Target, problem)
 		}
 		volume := disk.Volume
-		for _, made := range []string{"volume " + volume.VG + "/" + volume.Name, "header " + volume.Path} {
+		made := []string{"header " + volume.Path}
+		if volume.Kind == NewLV {
+			made = append(made, "volume "+volume.String())
+		} else if volume.Kind == OnFile {
+			made = append(made, "made "+volume.Path)
+		} else if now["header "+volume.Path] != disk.LUKSUUID {
+			w.t.Fatalf("%s: %s bears %s", what, volume.Path, now["header "+volume.Path])
+		}
+		for _, made := range made {
 			if now[made] == "" {
 				w.t.Fatalf("%s: there is no %s", what, made)
 			}
@@ -311,6 +342,9 @@ func (w *world) wantMoved(before look, plan *Plan, what string) {
 			rest[name] = was
 		}
 	}
+	for i := range plan.Disks {
+		delete(rest, "header "+plan.Disks[i].Volume.Path) // a device was blank before
+	}
 	if diff := cmp.Diff(rest, now); diff != "" {
 		w.t.Fatalf("%s: more has changed than the clone: %s", what, diff)
 	}
@@ -321,7 +355,7 @@ func (w *world) wantMoved(before look, plan *Plan, what string) {
 func (w *world) compare(disk *DiskPlan) string {
 	w.mu.Lock()
 	source := w.sources[disk.Source.Path].bytes
-	p := w.payloads[w.lvm.Resolve(disk.Volume.Path)]
+	p := w.payloads[w.luks.Resolve(disk.Volume.Path)]
 	w.mu.Unlock()
 	if p == nil {
 		return "nothing was written"

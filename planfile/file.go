@@ -28,6 +28,8 @@ type File struct {
 // or nil is chosen elsewhere.
 type Choices struct {
 	VG, LVMType, ThinPool string
+	// TargetDir is the folder for files, instead of volumes.
+	TargetDir string
 	// PVs are the disks of --pv.
 	PVs []string
 	// BackingDirs are the folders of --backing-dir.
@@ -102,6 +104,8 @@ type Disk struct {
 	Size   int64
 	// VG and LV name the new volume; empty is the default.
 	VG, LV string
+	// Device is an existing blank device, instead of a new volume.
+	Device string
 	// Skip leaves the disk as it is, shared with the original.
 	Skip bool
 	at   position

@@ -59,6 +59,7 @@ func choices() *rapid.Generator[planfile.Choices] {
 		number := optional(rapid.IntRange(1, 1<<31-1))
 		return planfile.Choices{
 			VG: optional(names()).Draw(t, "vg"), LVMType: optional(rapid.Just("raid1")).Draw(t, "type"), ThinPool: optional(names()).Draw(t, "pool"),
+			TargetDir:   rapid.SampledFrom([]string{"", "/srv/encrypted"}).Draw(t, "dir"),
 			PVs:         rapid.Map(rapid.SliceOfN(names(), 0, 2), absolute).Draw(t, "pvs"),
 			BackingDirs: rapid.Map(rapid.SliceOfN(names(), 0, 2), absolute).Draw(t, "backing"),
 			KeepMAC:     flags().Draw(t, "mac"), AllowDiscards: flags().Draw(t, "discards"), EncryptAgain: flags().Draw(t, "again"),
@@ -99,7 +100,9 @@ func files() *rapid.Generator[*planfile.File] {
 					Target: fmt.Sprintf("vd%c", 'a'+j), Source: optional(names()).Draw(t, "source"), Size: optional(rapid.Int64Range(1, 1<<50)).Draw(t, "size"),
 					VG: optional(names()).Draw(t, "vg"), Skip: rapid.Bool().Draw(t, "skip"),
 				}
-				if rapid.Bool().Draw(t, "lv named") {
+				if disk.VG == "" && rapid.Bool().Draw(t, "device named") {
+					disk.Device = fmt.Sprintf("/dev/disk/by-id/%d-%d", i, j)
+				} else if rapid.Bool().Draw(t, "lv named") {
 					disk.LV = fmt.Sprintf("lv-%d-%d", i, j)
 				}
 				vm.Disks = append(vm.Disks, disk)

@@ -13,6 +13,7 @@ func (f *File) Options(vm VM, base migrate.Options) migrate.Options {
 	o := base
 	for _, c := range []Choices{f.Defaults, vm.Choices} {
 		o.VG = cmp.Or(c.VG, o.VG)
+		o.Dir = cmp.Or(c.TargetDir, o.Dir)
 		o.LVMType = cmp.Or(c.LVMType, o.LVMType)
 		o.ThinPool = cmp.Or(c.ThinPool, o.ThinPool)
 		o.Verify = cmp.Or(c.Verify, o.Verify)
@@ -43,13 +44,13 @@ func (f *File) Options(vm VM, base migrate.Options) migrate.Options {
 			o.SkipDisks = append(o.SkipDisks, disk.Target)
 			continue
 		}
-		if disk.VG == "" && disk.LV == "" {
+		if disk.VG == "" && disk.LV == "" && disk.Device == "" {
 			continue
 		}
 		if o.Disks == nil {
 			o.Disks = make(map[string]migrate.DiskOptions)
 		}
-		o.Disks[disk.Target] = migrate.DiskOptions{VG: disk.VG, LV: disk.LV}
+		o.Disks[disk.Target] = migrate.DiskOptions{VG: disk.VG, LV: disk.LV, Device: disk.Device}
 	}
 	return o
 }
@@ -76,9 +77,11 @@ func New(plans []*migrate.Plan, facts *migrate.Facts, options migrate.Options) *
 		case migrate.ResultReady:
 		}
 		for _, disk := range plan.Disks {
-			vm.Disks = append(vm.Disks, Disk{
-				Target: disk.Target, Source: disk.Source.Path, Size: disk.Source.Size, VG: disk.Volume.VG, LV: disk.Volume.Name,
-			})
+			chosen := Disk{Target: disk.Target, Source: disk.Source.Path, Size: disk.Source.Size, VG: disk.Volume.VG, LV: disk.Volume.Name}
+			if disk.Volume.Kind == migrate.OnDevice {
+				chosen.VG, chosen.LV, chosen.Device = "", "", disk.Volume.Path
+			}
+			vm.Disks = append(vm.Disks, chosen)
 		}
 		for _, kept := range plan.Kept {
 			if kept.Skipped {
@@ -92,7 +95,7 @@ func New(plans []*migrate.Plan, facts *migrate.Facts, options migrate.Options) *
 
 func defaults(o migrate.Options) Choices {
 	c := Choices{
-		VG: o.VG, PVs: o.PVs, LVMType: o.LVMType, ThinPool: o.ThinPool, BackingDirs: o.BackingDirs, Verify: o.Verify,
+		VG: o.VG, PVs: o.PVs, TargetDir: o.Dir, LVMType: o.LVMType, ThinPool: o.ThinPool, BackingDirs: o.BackingDirs, Verify: o.Verify,
 		LUKS: LUKS{
 			Type: string(o.LUKS.Type), Cipher: o.LUKS.Cipher, KeySize: o.LUKS.KeySize, Hash: o.LUKS.Hash, SectorSize: o.LUKS.Sector,
 			PBKDF: o.LUKS.PBKDF, PBKDFMemory: o.LUKS.PBKDFMemory, PBKDFForceIterations: o.LUKS.PBKDFIterations, IterTime: o.LUKS.IterTime,

@@ -85,11 +85,14 @@ func (r *reader) file(node ast.Node) *File {
 
 func (r *reader) choices(f *fields) Choices {
 	c := Choices{
-		VG: f.text("vg"), LVMType: f.text("lvm-type"), ThinPool: f.text("thin-pool"),
+		VG: f.text("vg"), TargetDir: f.text("target-dir"), LVMType: f.text("lvm-type"), ThinPool: f.text("thin-pool"),
 		KeepMAC: f.boolean("keep-mac"), AllowDiscards: f.boolean("allow-discards"), EncryptAgain: f.boolean("encrypt-again"),
 		Verify: migrate.VerifyMode(f.text("verify")),
 	}
 	c.PVs, c.BackingDirs = r.paths(f, "pvs"), r.paths(f, "backing-dirs")
+	if c.TargetDir != "" && !filepath.IsAbs(c.TargetDir) {
+		r.fail(f.place["target-dir"], "target-dir has to be an absolute path")
+	}
 	switch c.Verify {
 	case "", migrate.VerifyTarget, migrate.VerifyFull, migrate.VerifyNone:
 	default:
@@ -210,7 +213,13 @@ func (r *reader) disk(node ast.Node) Disk {
 			r.fail(p, "%v", err)
 		}
 	}
-	disk.VG, disk.LV = f.text("vg"), f.text("lv")
+	disk.VG, disk.LV, disk.Device = f.text("vg"), f.text("lv"), f.text("device")
+	switch {
+	case disk.Device != "" && !filepath.IsAbs(disk.Device):
+		r.fail(f.place["device"], "device has to be an absolute path")
+	case disk.Device != "" && disk.VG+disk.LV != "":
+		r.fail(f.place["device"], "device is an existing one, and vg and lv are about a new volume; choose one")
+	}
 	if skip := f.boolean("skip"); skip != nil {
 		disk.Skip = *skip
 	}
@@ -250,6 +259,9 @@ func (r *reader) check(file *File) {
 				r.fail(disk.at, "the disk %q of %q is named twice", disk.Target, vm.Name)
 			}
 			targets[disk.Target] = true
+			if !disk.Skip {
+				once(disk.at, "device", disk.Device)
+			}
 			if disk.LV != "" && !disk.Skip {
 				// Where no group is named, the host decides it, and finds
 				// out then.

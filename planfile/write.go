@@ -97,6 +97,7 @@ func (*writer) choices(depth int, c Choices) string {
 	if len(c.PVs) > 0 {
 		w.entry(depth, "pvs", flow(c.PVs))
 	}
+	w.text(depth, "target-dir", c.TargetDir)
 	w.text(depth, "lvm-type", c.LVMType)
 	w.text(depth, "thin-pool", c.ThinPool)
 	if len(c.BackingDirs) > 0 {
@@ -184,6 +185,7 @@ func (w *writer) vm(vm VM) {
 		}
 		w.text(4, "vg", disk.VG)
 		w.text(4, "lv", disk.LV)
+		w.text(4, "device", disk.Device)
 		if disk.Skip {
 			w.entry(4, "skip", "true")
 		}

@@ -14,6 +14,7 @@ func (s *session) runCommand() *cli.Command {
 	flags := slices.Concat(vmFlags(), batchFlags(), adoptFlags(), targetFlags(), copyFlags(), keyFlags(), recoveryFlags())
 	flags = append(flags,
 		&cli.BoolFlag{Name: "yes", Usage: "do not ask, for scripts: --all asks otherwise"},
+		&cli.StringSliceFlag{KeepSpace: true, Name: "confirm-device", Usage: "overwrite the device `PATH` of --target-device without asking for its path, which --yes does not do; may be given several times"},
 		&cli.BoolFlag{Name: "start", Usage: "start the clone at the end"},
 		&cli.BoolFlag{Name: "close", Usage: "lock the clone's disks again at the end"},
 		&cli.IntFlag{Name: "parallel", Usage: "work on `N` VMs at once (default: on as many as share no physical device)"},
@@ -119,6 +120,9 @@ func (s *session) run(c *cli.Context) error {
 		if err := s.confirm(c.Context, c, fmt.Sprintf("Migrate %d VMs?", len(todo))); err != nil {
 			return err
 		}
+	}
+	if err := s.confirmDevices(c, tasks); err != nil {
+		return err
 	}
 	for _, vm := range todo {
 		if err := keys.ready(c.Context, vm); err != nil {

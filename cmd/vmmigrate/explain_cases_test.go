@@ -108,6 +108,8 @@ func jobCases() []explainCase {
 		{"rollback under a running clone", &migrate.CloneStartedError{Clone: "imap-luks", Running: true}},
 		{"rollback of a clone that was started", &migrate.CloneStartedError{Clone: "-rf", Evidence: "its disk was written"}},
 		{"a rollback that is not complete", &migrate.RollbackError{Job: testJob, VM: "imap", Err: &luks.BusyError{Mapper: "cr_imap_vda", Holders: []string{"process 4711 (qemu)"}}}},
+		{"a rollback that finds something beside its header", &migrate.RollbackError{Job: testJob, VM: "imap", Err: &luks.ForeignError{Device: "/dev/sdb1", UUID: "0b5a4f5e-7f3b-4f0e-9d86-3a6f0c1b2d01", Bears: luks.Signature{Type: "gpt"}, Header: true}}},
+		{"a device that is not blank any more", stopped(migrate.CreateVolume, &migrate.ConflictError{What: "the device /dev/sdb1", Reason: "it is not blank any more, it bears ext4"})},
 		{"a rollback that can't be recorded", &migrate.RollbackError{Job: testJob, VM: "imap", Err: &journal.WriteError{Path: path, Err: syscall.ENOSPC}}},
 		{"another vmmigrate at work", &journal.LockedError{Path: "/var/lib/vmmigrate/locks/0", What: `the VM "imap"`, PID: 4711}},
 		{"verify of a locked disk", &migrate.LockedPayloadError{Mapper: "cr_imap_vda", Volume: "/dev/vg0/imap-vda-luks"}},

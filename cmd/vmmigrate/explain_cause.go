@@ -62,7 +62,11 @@ func encryptionCause(err error) (a advice, ok bool) {
 	var busy *luks.BusyError
 	var inUse *luks.InUseError
 	var exists *luks.ExistsError
+	var foreign *luks.ForeignError
 	switch {
+	case errors.As(err, &foreign):
+		a.details = []string{"the LUKS header is this job's and the other mark is not: wipe what nobody needs (wipefs --offset), and go on"}
+		a.next = []string{command.Quote([]string{"wipefs", foreign.Device})}
 	case errors.As(err, &wrong):
 		a.details = []string{"the key is not the one that the volume was formatted with"}
 	case errors.As(err, &busy):

@@ -91,7 +91,13 @@ func explainVolumeGone(a *advice, err *lifecycle.VolumeError) {
 	case lifecycle.GroupPartial:
 		a.next = []string{command.Quote([]string{"vgs", "-o", "+pv_name,pv_missing", err.VG})}
 	default:
-		a.next = []string{"lvs -o +lv_tags", "vmmigrate status " + named(err.Clone)}
+		look := "lvs -o +lv_tags"
+		if strings.HasPrefix(err.Volume, "/dev/") {
+			look = "lsblk -f"
+		} else if strings.HasPrefix(err.Volume, "/") {
+			look = command.Quote([]string{"ls", "-l", err.Volume})
+		}
+		a.next = []string{look, "vmmigrate status " + named(err.Clone)}
 	}
 }
 

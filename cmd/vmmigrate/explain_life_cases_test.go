@@ -31,6 +31,8 @@ func lifeCases() []explainCase {
 		{"a volume group that is exported", volume("its volume group is exported", lifecycle.GroupExported)},
 		{"a volume group that is missing", volume("there is no volume group of that name", lifecycle.GroupMissing)},
 		{"a volume group without one of its disks", volume("a disk of its volume group is missing", lifecycle.GroupPartial)},
+		{"a clone's partition that is gone", &lifecycle.VolumeError{Clone: clone, Disk: "vda", Volume: "/dev/disk/by-partuuid/b1a2-01", LUKS: uuid, Reason: "it is not there, and no other device bears the LUKS header " + uuid}},
+		{"a clone's file that is gone", &lifecycle.VolumeError{Clone: clone, Disk: "vda", Volume: "/srv/luks/imap-vda-luks.img", LUKS: uuid, Reason: "it is not there, or bears another LUKS header; its file system may not be mounted"}},
 		{"a clone's volume that is gone", volume("no volume bears the LUKS header "+uuid, "")},
 		{"a clone's header that was overwritten", &lifecycle.HeaderLostError{Clone: clone, Disk: "vda", Volume: "vg0/imap-vda-luks", LUKS: uuid}},
 		{"a disk that a clone has not", &lifecycle.NoDiskError{Clone: clone, Disk: "vdz", Known: []string{"vda", "vdb"}}},

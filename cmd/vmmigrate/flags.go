@@ -35,6 +35,8 @@ func targetFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{KeepSpace: true, Name: "vg", Category: categoryTarget, Usage: "make the volumes in the volume group `VG` (default: the source's own, else the only one with room); given several times, each goes where the most room is"},
 		&cli.StringSliceFlag{KeepSpace: true, Name: "pv", Category: categoryTarget, Usage: "let the volumes lie on the group's disk `DEVICE` alone; may be given several times"},
+		&cli.StringSliceFlag{KeepSpace: true, Name: "target-device", Category: categoryTarget, Usage: "put a disk onto the blank device `DISK=PATH` that exists already, or PATH if only one disk moves; may be given several times"},
+		&cli.StringFlag{Name: "target-dir", Category: categoryTarget, Usage: "put the disks into files in the folder `DIR` instead of volumes, for a host without LVM"},
 		&cli.StringFlag{Name: "name", Category: categoryTarget, Usage: "call the clone `NAME` (default: the VM's name and -luks), or the VM that --disk makes"},
 		&cli.StringFlag{Name: "lv-name", Category: categoryTarget, Usage: "call the volume `LV`, with -TARGET behind it if there are several (default: VM-TARGET-luks)"},
 		&cli.StringFlag{Name: "lvm-type", Category: categoryTarget, Usage: "make volumes of `TYPE`: linear, striped, raid1, raid10 or thin (default: linear)"},
@@ -75,7 +77,7 @@ func copyFlags() []cli.Flag {
 // options reads the flags of planCommand and runCommand.
 func options(c *cli.Context) (migrate.Options, error) {
 	o := migrate.Options{
-		VG: strings.Join(c.StringSlice("vg"), ","), PVs: c.StringSlice("pv"), Clone: c.String("name"), LV: c.String("lv-name"), LVMType: c.String("lvm-type"), ThinPool: c.String("thin-pool"),
+		VG: strings.Join(c.StringSlice("vg"), ","), PVs: c.StringSlice("pv"), Dir: c.String("target-dir"), Clone: c.String("name"), LV: c.String("lv-name"), LVMType: c.String("lvm-type"), ThinPool: c.String("thin-pool"),
 		Autostart: c.Bool("autostart"),
 		Perf: migrate.PerfOptions{
 			NoReadWorkqueue: c.Bool("perf-no_read_workqueue"), NoWriteWorkqueue: c.Bool("perf-no_write_workqueue"),
@@ -91,6 +93,9 @@ func options(c *cli.Context) (migrate.Options, error) {
 		Verify: migrate.VerifyMode(c.String("verify")),
 		Start:  c.Bool("start"), Close: c.Bool("close"),
 		Pace: migrate.Pace{Idle: c.Bool("io-idle"), Retries: c.Int("retries"), Workers: c.Int("workers")},
+	}
+	if err := targetDevices(c, &o); err != nil {
+		return o, err
 	}
 	var err error
 	if o.Pace.MaxRate, err = size(c, "max-rate"); err != nil {
@@ -151,8 +156,8 @@ func checkFlags(c *cli.Context) error {
 		return nil
 	case !c.Bool("all") && len(names) == 0:
 		return &usageError{reason: "name a VM with --vm NAME, all of them with --all, or an image that has none with --disk PATH", command: c.Command.Name}
-	case (c.Bool("all") || len(names) > 1) && (c.IsSet("name") || c.IsSet("lv-name")):
-		return &usageError{reason: "--name and --lv-name are for a single VM", command: c.Command.Name}
+	case (c.Bool("all") || len(names) > 1) && (c.IsSet("name") || c.IsSet("lv-name") || c.IsSet("target-device")):
+		return &usageError{reason: "--name, --lv-name and --target-device are for a single VM", command: c.Command.Name}
 	}
 	for i, name := range names {
 		if name == "" {

@@ -118,8 +118,8 @@ func (v *overview) rowsWith(withState bool) *listing {
 				takes = "" // it is the VM's, and said once
 			}
 			target := "-"
-			if disk.Volume.VG != "" {
-				target = disk.Volume.VG + "/" + disk.Volume.Name
+			if disk.Volume.Placed() {
+				target = disk.Volume.String()
 			}
 			t.add(columns(plan.VM, state, disk.Target, humanize.IBytes(uint64(disk.Source.Size)), target, fits(plan, disk), takes, word)...)
 		}
@@ -133,7 +133,7 @@ func fits(plan *migrate.Plan, disk migrate.DiskPlan) string {
 	switch {
 	case slices.ContainsFunc(plan.Blockers, full):
 		return "no"
-	case disk.Volume.VG == "":
+	case !disk.Volume.Placed():
 		return "-"
 	}
 	return "yes"

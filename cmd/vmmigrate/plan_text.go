@@ -65,8 +65,8 @@ func (s *session) describe(b *strings.Builder, plan *migrate.Plan, estimate migr
 		t := s.table("DISK", "SOURCE", "FORMAT", "SIZE", "TARGET", "LV SIZE", "HEADER", "MAPPER")
 		for _, disk := range plan.Disks {
 			volume, size, header := "-", "-", "-"
-			if disk.Volume.VG != "" {
-				volume = disk.Volume.VG + "/" + disk.Volume.Name
+			if disk.Volume.Placed() {
+				volume = disk.Volume.String()
 				size, header = humanize.IBytes(uint64(disk.Volume.Size)), humanize.IBytes(uint64(disk.Offset))
 			}
 			t.add(disk.Target, disk.Source.Path, disk.Source.Format, humanize.IBytes(uint64(disk.Source.Size)), volume, size, header, disk.Mapper)

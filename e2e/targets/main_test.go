@@ -3,6 +3,7 @@
 package targets
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -11,9 +12,11 @@ import (
 
 	"github.com/vmmigrate/vmmigrate/e2e/scenario"
 	"github.com/vmmigrate/vmmigrate/e2e/testhost"
+	"github.com/vmmigrate/vmmigrate/e2e/testhost/wire"
 )
 
-// stage is the host of all scenarios. Its group has a second disk, /dev/ubdb.
+// stage is the host of all scenarios. Its group has a second disk, /dev/ubdb, and
+// /dev/ubdc is nobody's.
 var stage *scenario.Stage
 
 // TestMain fails, rather than skips, on a machine that can't run a test host.
@@ -32,7 +35,7 @@ func within(m *testing.M) (int, error) {
 	}
 	ctx := context.Background()
 	var err error
-	stage, err = scenario.Set(ctx, scenario.Options{More: []testhost.Disk{{Size: 512 << 20, Noise: true}}})
+	stage, err = scenario.Set(ctx, scenario.Options{More: []testhost.Disk{{Size: 512 << 20, Noise: true}, {Size: 64 << 20}}})
 	if err != nil {
 		return 1, err
 	}
@@ -70,6 +73,17 @@ func does(t *testing.T, exit int, args []string, says ...string) testhost.Result
 		t.Fatalf("vmmigrate %s: exit code %d, not %d, or it does not say %q:\n%s", strings.Join(args, " "), result.ExitCode, exit, says, said)
 	}
 	return result
+}
+
+// typed runs vmmigrate at a terminal at which a person types these lines, and
+// returns its exit code and what the terminal showed.
+func typed(t *testing.T, lines string, args ...string) (int, string) {
+	t.Helper()
+	var shown bytes.Buffer
+	c := stage.Command(append([]string{"vmmigrate"}, args...)...)
+	c.Stdin, c.Stdout, c.Pty = strings.NewReader(lines), &shown, &wire.Size{Rows: 24, Cols: 80}
+	result, _ := c.Run(t.Context()) // the exit code is the caller's to judge
+	return result.ExitCode, shown.String()
 }
 
 // run is the command line that moves a VM with a cheap key derivation.

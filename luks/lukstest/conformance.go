@@ -43,6 +43,8 @@ func Conformance(t *testing.T, env Env) {
 		{"a device without a header is told from one that is not there", bare},
 		{"a header is backed up once, for its owner only", backup},
 		{"flags given for good are in the header", persistent},
+		{"a blank device bears nothing and a volume its own header", signed},
+		{"a header is erased by its UUID alone, and the device is blank then", erased},
 		{"a key that is added opens the volume until its slot is killed", added},
 	} {
 		t.Run(test.claim, func(t *testing.T) { test.run(t, env) })

@@ -24,6 +24,9 @@ type Client interface {
 	TestKey(ctx context.Context, device string, key luks.Key) error
 	AddKey(ctx context.Context, device string, key, added luks.Key, options luks.AddKeyOptions) error
 	KillSlot(ctx context.Context, device string, key luks.Key, slot int) error
+	Signatures(ctx context.Context, device string) ([]luks.Signature, error)
+	DirectIO(ctx context.Context, mapper string) error
+	Erase(ctx context.Context, device, uuid string, offset int64) error
 }
 
 var (

@@ -25,8 +25,8 @@ type Fake struct {
 	// shows, such as an lvmtest.Fake's Resolve; nil leaves paths as they are.
 	Resolve func(device string) string
 	// Before is asked before, and After after, an act that changes
-	// something: "format", "open", "close", "backup", "add-key" or
-	// "kill-slot". An error of Before's is returned and the act not done; one
+	// something: "format", "open", "close", "backup", "add-key", "kill-slot"
+	// or "erase". An error of Before's is returned and the act not done; one
 	// of After's is returned when it was, as if the process had died there.
 	Before, After func(op string) error
 	// HeldBy says who else has a mapping's device open, such as an
@@ -35,6 +35,7 @@ type Fake struct {
 
 	mu       sync.Mutex
 	headers  map[string]*header // by the device's true name
+	foreign  map[string]luks.Signature
 	mappings map[string]*mapping
 	serial   int
 }
@@ -177,6 +178,7 @@ func (f *Fake) Format(ctx context.Context, spec luks.FormatSpec, key luks.Key) (
 			return &luks.InUseError{Device: spec.Device, Holders: []string{"the device " + by + " on top of it"}}
 		}
 		f.headers[device] = made
+		delete(f.foreign, device)
 		return nil
 	})
 	if err != nil {

@@ -1,0 +1,69 @@
+//go:build e2e
+
+package targets
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestADiskGoesToABlankDeviceAndARollbackLeavesThatBlank(t *testing.T) {
+	sh(t, `vm ondev 8; echo 'label: gpt
+size=48MiB' | sfdisk -q /dev/ubdc; udevadm settle; test -b /dev/ubdc1; wipefs -qa /dev/ubdc1`)
+	device := []string{"--target-device", "/dev/ubdc1"}
+	does(t, 3, []string{"plan", "--vm", "ondev", "--target-device", "/dev/ubdc"}, "is not blank, it bears gpt", "wipefs --all /dev/ubdc")
+	does(t, 3, []string{"plan", "--vm", "ondev", "--target-device", "/dev/vg0/ondev"}, `is the disk vda of the VM "ondev"`)
+	does(t, 3, []string{"plan", "--vm", "ondev", "--target-device", "/dev/ubda"}, "is not blank, it bears LVM2_member")
+	does(t, 3, []string{"plan", "--vm", "ondev", "--target-device", "vda=/dev/ubdz"}, "can't be looked at: open /dev/ubdz: no such file")
+	does(t, 2, []string{"plan", "--vm", "ondev", "--target-device", "vdq=/dev/ubdc1"}, `ondev has no disk "vdq"`)
+	sh(t, `mkswap -q /dev/ubdc1; swapon /dev/ubdc1`)
+	does(t, 3, append([]string{"plan", "--vm", "ondev"}, device...), "it bears swap", "is in use by")
+	sh(t, `swapoff /dev/ubdc1; wipefs -qa /dev/ubdc1; blockdev --setro /dev/ubdc1`)
+	does(t, 3, append([]string{"plan", "--vm", "ondev"}, device...), "is read-only", "blockdev --setrw /dev/ubdc1")
+	sh(t, `blockdev --setrw /dev/ubdc1; lvcreate -qy -W y -L 20M -n small vg0 /dev/ubda`)
+	does(t, 3, []string{"plan", "--vm", "ondev", "--target-device", "/dev/vg0/small"}, "20,971,520 bytes, and 25,165,824 are needed")
+	sh(t, `lvremove -qy vg0/small`)
+
+	does(t, 0, append([]string{"plan", "--vm", "ondev", "--save", "/root/ondev.yaml"}, device...), "48 MiB", "40 MiB")
+	sh(t, `grep 'device: /dev/' /root/ondev.yaml; ! grep -q 'lv: ' /root/ondev.yaml`)
+	does(t, 0, run("ondev", append(device, "--dry-run")...), "is blank still", "luksFormat")
+	does(t, 2, run("ondev", append(device, "--yes")...), "--confirm-device /dev/")
+	does(t, 2, run("ondev", append(device, "--yes", "--confirm-device", "/dev/ubdb")...), "--confirm-device /dev/")
+	if code, shown := typed(t, "/dev/ubdb\n", run("ondev", append(device, "--yes")...)...); code != 3 || !strings.Contains(shown, "To go on, type its path: ") {
+		t.Errorf("the wrong path typed: exit code %d:\n%s", code, shown)
+	}
+	does(t, 4, run("ondev", append(device, "--confirm-device", "/dev/ubdc1", "--stop-after", "open")...))
+	sh(t, `dmsetup remove --retry cr_ondev_vda`) // as a power cut leaves it
+	does(t, 0, []string{"resume", "ondev", "--key-file", "/root/imap.key"}, "is now ondev-luks")
+	sh(t, `same /dev/mapper/cr_ondev_vda ondev; virsh -q dumpxml ondev-luks | grep 'path="/dev/'; ! virsh -q dumpxml ondev-luks | grep -q 'lv='`)
+
+	does(t, 0, []string{"lock", "ondev-luks"})
+	does(t, 0, []string{"status", "ondev-luks"}, "/dev/", "locked")
+	does(t, 0, []string{"header", "check", "ondev-luks"})
+	does(t, 0, []string{"key", "test", "ondev-luks", "--key-file", "/root/imap.key"})
+	does(t, 0, []string{"unlock", "ondev-luks", "--key-file", "/root/imap.key"})
+	sh(t, `same /dev/mapper/cr_ondev_vda ondev`)
+	does(t, 0, []string{"trim", "check", "ondev-luks"})
+
+	does(t, 0, []string{"rollback", "ondev", "--yes"})
+	if left := sh(t, `wipefs --noheadings /dev/ubdc1; cmp -n $((40 << 20)) /dev/ubdc1 /dev/zero`); left != "" {
+		t.Errorf("the device bears %s", left)
+	}
+	if there := sh(t, `virsh -q list --all --name; ls /dev/mapper`); strings.Contains(there, "ondev-luks") || strings.Contains(there, "cr_ondev") {
+		t.Errorf("left are %s", there)
+	}
+}
+
+func TestADiskGoesToAnEmptyVolumeThatIsNotRemoved(t *testing.T) {
+	sh(t, `vm onlv 8; vm late 8; lvcreate -qy -W y -L 32M -n empty vg0 /dev/ubda`)
+	before := sh(t, `lvs --noheadings -o lv_uuid,lv_size,lv_tags vg0/empty`)
+	does(t, 0, run("onlv", "--target-device", "/dev/mapper/vg0-empty", "--confirm-device", "/dev/vg0/empty", "--close"), "is now onlv-luks")
+	does(t, 3, []string{"plan", "--vm", "late", "--target-device", "/dev/vg0/empty"}, "it bears crypto_LUKS")
+	sh(t, `lvrename -q vg0 empty filled`)
+	does(t, 0, []string{"unlock", "onlv-luks", "--key-file", "/root/imap.key"}, "called vg0/filled now")
+	sh(t, `same /dev/mapper/cr_onlv_vda onlv; lvrename -q vg0 filled empty`)
+	does(t, 0, []string{"rollback", "onlv", "--yes"})
+	if after := sh(t, `lvs --noheadings -o lv_uuid,lv_size,lv_tags vg0/empty; wipefs --noheadings /dev/vg0/empty`); after != before {
+		t.Errorf("the volume was %s and is %s", before, after)
+	}
+}
