@@ -128,6 +128,7 @@ func (h host) disable(t *testing.T) {
 	}
 	t.Run("and so does a rollback", func(t *testing.T) {
 		h.does(t, 0, enabling("--unlock", "prompt"))
+		h.does(t, 0, []string{"stop", "imap-luks", "--force", "--timeout", "1s"})
 		h.does(t, 0, []string{"rollback", "imap", "--yes", "--force"}, "imap: rolled back", "what was set up to start imap-luks at boot is gone with it")
 		h.sh(t, `virsh -q dominfo imap-luks && exit 1; true`)
 		h.does(t, 0, []string{"status"})
