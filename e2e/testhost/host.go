@@ -58,12 +58,15 @@ func Start(ctx context.Context, options Options) (*Host, error) {
 	k := findUML(ctx, cache, func(format string, args ...any) { fmt.Fprintf(log, format, args...) })
 	h, err := start(ctx, k, cache, log, options)
 	var failed *BootError
-	if k.unusable != "" && errors.As(err, &failed) && errors.Is(failed.Err, errKernelEnded) {
-		// It may not know this machine's processor. The next hosts need not
-		// find that out again.
+	if k.unusable != "" && errors.As(err, &failed) && ctx.Err() == nil {
 		fmt.Fprintf(log, "test host: the kernel %s does not boot here, and the installed one is slower: %v\n", k.name, err)
-		if err := os.WriteFile(k.unusable, []byte(failed.Console), 0o644); err != nil {
-			return nil, err
+		// One that gives up may not know this machine's processor, and the next
+		// hosts need not find that out again; one that is slow may have had no
+		// time.
+		if errors.Is(failed.Err, errKernelEnded) {
+			if err := os.WriteFile(k.unusable, []byte(failed.Console), 0o644); err != nil {
+				return nil, err
+			}
 		}
 		return start(ctx, installedUML, cache, log, options)
 	}
