@@ -34,7 +34,7 @@ func (format) Check(ctx context.Context, job *Job, disk *DiskPlan) (Standing, er
 		return Absent, err
 	}
 	if !strings.EqualFold(header.UUID, disk.LUKSUUID) {
-		if !job.isDone(key(Format, disk)) {
+		if disk.Volume.Kind == NewLV && !job.isDone(key(Format, disk)) {
 			// Ours has never been there. lvcreate wipes what a volume's place
 			// held before only once the volume exists, and a power cut in
 			// between leaves, say, the header of a volume that was removed.
