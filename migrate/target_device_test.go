@@ -208,3 +208,30 @@ func TestADeviceThatIsAwayKeepsARollbackFromForgettingItsHeader(t *testing.T) {
 	w.mustRollback(plan.Job, "with the device back")
 	w.wantSame(before, "with the device back")
 }
+
+// What comes between the look at the device and the format is somebody's too.
+func TestAForeignHeaderOnADeviceIsNotTakenForWhatLayThereBefore(t *testing.T) {
+	w := withDevice(t)
+	plan := w.planned()
+	if _, err := w.run(plan, CreateVolume); !errors.Is(err, ErrStopAfter) {
+		t.Fatal(err)
+	}
+	job, err := (&Engine{Env: w.env()}).open(plan.Job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer job.close()
+	spec := job.Plan.formatSpec(&job.Plan.Disks[0])
+	spec.UUID = "0b0b0b0b-0000-4000-8000-000000000000"
+	key, err := job.unlockKey(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.luks.Format(t.Context(), spec, key); err != nil {
+		t.Fatal(err)
+	}
+	var conflict *ConflictError
+	if standing, err := (format{}).Check(t.Context(), job, &job.Plan.Disks[0]); !errors.As(err, &conflict) {
+		t.Errorf("%v, %v", standing, err)
+	}
+}
