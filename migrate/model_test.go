@@ -282,6 +282,14 @@ func (m *model) cutPower() {
 	delete(m.foreign, "mapping cr_imap_vda")
 }
 
+// restart is the restart of the world, with which the power may be cut as well.
+func (m *model) restart(powerCut bool) {
+	m.world.restart(false)
+	if powerCut {
+		m.cutPower()
+	}
+}
+
 func (m *model) fail(format string, args ...any) {
 	m.rt.Helper()
 	m.rt.Fatalf("%s\nafter %s", fmt.Sprintf(format, args...), strings.Join(m.trace, ", "))

@@ -11,17 +11,24 @@ type autostart struct{}
 
 func (autostart) Name() migrate.StepName { return migrate.Autostart }
 
-func (x *exchanging) flags() map[string]bool {
-	return map[string]bool{x.Holder.After.UUID: x.Holder.AutostartAfter, x.Comer.After.UUID: x.Comer.AutostartAfter}
+// flags are in order, so that a killed process can be killed there again.
+func (x *exchanging) flags() []flag {
+	return []flag{{x.Holder.After.UUID, x.Holder.AutostartAfter}, {x.Comer.After.UUID, x.Comer.AutostartAfter}}
+}
+
+// flag is what libvirt's autostart is to be for the domain of a UUID.
+type flag struct {
+	id   string
+	want bool
 }
 
 func (autostart) Check(ctx context.Context, x *exchanging) (migrate.Standing, error) {
-	for id, want := range x.flags() {
-		domain, err := x.Hypervisor.DomainByUUID(ctx, id)
+	for _, f := range x.flags() {
+		domain, err := x.Hypervisor.DomainByUUID(ctx, f.id)
 		if err != nil {
 			return migrate.Absent, err
 		}
-		if domain.Autostart != want {
+		if domain.Autostart != f.want {
 			return migrate.Absent, nil
 		}
 	}
@@ -29,8 +36,8 @@ func (autostart) Check(ctx context.Context, x *exchanging) (migrate.Standing, er
 }
 
 func (autostart) Do(ctx context.Context, x *exchanging) error {
-	for id, want := range x.flags() {
-		if err := x.Hypervisor.SetAutostart(ctx, id, want); err != nil {
+	for _, f := range x.flags() {
+		if err := x.Hypervisor.SetAutostart(ctx, f.id, f.want); err != nil {
 			return err
 		}
 	}
