@@ -276,7 +276,7 @@ func Blocked(tasks []Task) error {
 	var errs []error
 	for _, task := range tasks {
 		if task.Resume == "" && !task.Done && len(task.Plan.Blockers) > 0 {
-			errs = append(errs, &BlockedError{VM: task.Plan.VM, Blockers: task.Plan.Blockers})
+			errs = append(errs, &BlockedError{VM: task.Plan.VM, Adopted: task.Plan.Adopted != nil, Blockers: task.Plan.Blockers})
 		}
 	}
 	return errors.Join(errs...)

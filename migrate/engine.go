@@ -26,7 +26,7 @@ type Engine struct {
 // job is.
 func (e *Engine) Run(ctx context.Context, plan *Plan) (*Summary, error) {
 	if len(plan.Blockers) > 0 {
-		return nil, &BlockedError{VM: plan.VM, Blockers: plan.Blockers}
+		return nil, &BlockedError{VM: plan.VM, Adopted: plan.Adopted != nil, Blockers: plan.Blockers}
 	}
 	store := e.Env.Store
 	if err := store.prepare(); err != nil {

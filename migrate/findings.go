@@ -83,13 +83,23 @@ func (f Finding) String() string {
 type BlockedError struct {
 	// VM is the domain's name.
 	VM string
+	// Adopted says that the VM would be made from images.
+	Adopted bool
 	// Blockers says why, one or more.
 	Blockers []Finding
 }
 
+// Refused says what can't be done.
+func (e *BlockedError) Refused() string {
+	if e.Adopted {
+		return e.VM + " can't be made"
+	}
+	return e.VM + " can't be migrated"
+}
+
 func (e *BlockedError) Error() string {
 	if len(e.Blockers) == 1 {
-		return fmt.Sprintf("%s can't be migrated: %s", e.VM, e.Blockers[0].Message)
+		return fmt.Sprintf("%s: %s", e.Refused(), e.Blockers[0].Message)
 	}
-	return fmt.Sprintf("%s can't be migrated, for %d reasons; the first: %s", e.VM, len(e.Blockers), e.Blockers[0].Message)
+	return fmt.Sprintf("%s, for %d reasons; the first: %s", e.Refused(), len(e.Blockers), e.Blockers[0].Message)
 }

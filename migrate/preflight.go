@@ -72,7 +72,7 @@ func (e *Env) atRest(ctx context.Context, plan *Plan) error {
 		return &SourceStartedError{VM: plan.VM}
 	}
 	if domain.ManagedSave {
-		return &BlockedError{VM: plan.VM, Blockers: []Finding{{
+		return &BlockedError{VM: plan.VM, Adopted: plan.Adopted != nil, Blockers: []Finding{{
 			Code: ManagedSave, Message: "it has a managed save image by now", Remedy: virsh("managedsave-remove", plan.VM),
 		}}}
 	}
@@ -103,7 +103,7 @@ func (e *Env) sourceSound(ctx context.Context, plan *Plan, disk *DiskPlan) error
 	err := e.Devices.CheckImage(ctx, disk.Source.Chain)
 	var bad *image.Error
 	if errors.As(err, &bad) {
-		return &BlockedError{VM: plan.VM, Blockers: []Finding{imageFinding(disk.Target, bad)}}
+		return &BlockedError{VM: plan.VM, Adopted: plan.Adopted != nil, Blockers: []Finding{imageFinding(disk.Target, bad)}}
 	}
 	return err
 }
@@ -142,7 +142,7 @@ func (e *Env) unclaimed(ctx context.Context, plan *Plan) error {
 		decider.judgeDevice(again, disk, disk.Volume.Path)
 	}
 	if len(again.Blockers) > 0 {
-		return &BlockedError{VM: plan.VM, Blockers: again.Blockers}
+		return &BlockedError{VM: plan.VM, Adopted: plan.Adopted != nil, Blockers: again.Blockers}
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ type Call struct {
 // (--perf-probe), and --keyfile-size, which goes with a key of 64 KiB or more.
 func (e *Engine) Rehearse(ctx context.Context, plan *Plan) ([]Call, error) {
 	if len(plan.Blockers) > 0 {
-		return nil, &BlockedError{VM: plan.VM, Blockers: plan.Blockers}
+		return nil, &BlockedError{VM: plan.VM, Adopted: plan.Adopted != nil, Blockers: plan.Blockers}
 	}
 	if err := e.Env.preflight(ctx, plan, nil); err != nil {
 		return nil, &StepError{Job: plan.Job, VM: plan.VM, Step: Preflight, Aftermath: Refused, Err: err}

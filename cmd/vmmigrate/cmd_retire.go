@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -141,26 +140,14 @@ func (s *session) confirmName(c *cli.Context, name string) error {
 	if c.IsSet("confirm") {
 		return nil
 	}
-	in, ok := s.terminalIn()
-	if !ok {
+	if _, ok := s.terminalIn(); !ok {
 		return &usageError{reason: "this asks for the name of the clone before it goes on, and there is no terminal to ask on; give --confirm NAME", command: "retire"}
 	}
-	fmt.Fprintf(s.err, "\nThis can't be undone. To wipe the plain disks, type the name of the clone, %s: ", printable(name))
-	answered := make(chan string, 1)
-	go func() {
-		line, _ := bufio.NewReader(in).ReadString('\n') // no answer is a no
-		answered <- strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
-	}()
-	select {
-	case typed := <-answered:
-		if typed == name {
-			return nil
-		}
-		return errNotConfirmed
-	case <-c.Done():
-		fmt.Fprintln(s.err)
-		return context.Cause(c.Context)
+	typed, err := s.answer(c.Context, fmt.Sprintf("\nThis can't be undone. To wipe the plain disks, type the name of the clone, %s: ", printable(name)))
+	if err == nil && typed != name {
+		err = errNotConfirmed
 	}
+	return err
 }
 
 func (s *session) resumeRetire(c *cli.Context, env *succession.Env, reporter *reporter, job *succession.RetireJob) error {

@@ -57,6 +57,7 @@ func refusalCases() []explainCase {
 	full := migrate.Finding{Code: migrate.VGFull, Message: "the volume group vg0 has no room", Remedy: "vgextend vg0 DEVICE"}
 	return []explainCase{
 		{"a VM with two blockers", &migrate.BlockedError{VM: "imap", Blockers: []migrate.Finding{running, full}}},
+		{"images that can't become a VM", &migrate.BlockedError{VM: "mail", Adopted: true, Blockers: []migrate.Finding{full}}},
 		{"two VMs with blockers", errors.Join(&migrate.BlockedError{VM: "imap", Blockers: []migrate.Finding{running}}, &migrate.BlockedError{VM: "web", Blockers: []migrate.Finding{full}})},
 		{"a mistyped VM", before(&migrate.UnknownVMError{Name: "imao", Known: []string{"web", "imap"}})},
 		{"not root", &notRootError{command: "plan", again: "vmmigrate plan --vm imap"}},

@@ -69,7 +69,7 @@ func explainBlocked(a *advice, err error) {
 			continue
 		}
 		vms++
-		a.what = blocked.VM + " can't be migrated"
+		a.what = blocked.Refused()
 		for _, finding := range blocked.Blockers {
 			text := finding.Message
 			if len(all) > 1 {

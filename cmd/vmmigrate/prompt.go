@@ -106,21 +106,32 @@ func (s *session) confirm(ctx context.Context, c *cli.Context, question string) 
 	if err := s.canConfirm(c); err != nil {
 		return err
 	}
+	line, err := s.answer(ctx, question+" [y/N] ")
+	if err != nil {
+		return err
+	}
+	if line = strings.ToLower(strings.TrimSpace(line)); line != "y" && line != "yes" {
+		return errNotConfirmed
+	}
+	return nil
+}
+
+// answer is the line that a person types after a question, without its end, or
+// the cause of the context's end. Whoever calls it has seen that there is a
+// terminal.
+func (s *session) answer(ctx context.Context, question string) (string, error) {
 	in, _ := s.terminalIn()
-	fmt.Fprintf(s.err, "%s [y/N] ", question)
+	fmt.Fprint(s.err, question)
 	answered := make(chan string, 1)
 	go func() {
 		line, _ := bufio.NewReader(in).ReadString('\n') // no answer is a no
-		answered <- strings.ToLower(strings.TrimSpace(line))
+		answered <- strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
 	}()
 	select {
 	case line := <-answered:
-		if line == "y" || line == "yes" {
-			return nil
-		}
-		return errNotConfirmed
+		return line, nil
 	case <-ctx.Done():
 		fmt.Fprintln(s.err)
-		return context.Cause(ctx)
+		return "", context.Cause(ctx)
 	}
 }

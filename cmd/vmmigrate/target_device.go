@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -65,24 +63,12 @@ func (s *session) confirmDevices(c *cli.Context, tasks []migrate.Task) error {
 }
 
 func (s *session) confirmDevice(c *cli.Context, disk migrate.DiskPlan, names []string) error {
-	in, ok := s.terminalIn()
-	if !ok {
+	if _, ok := s.terminalIn(); !ok {
 		return &usageError{reason: fmt.Sprintf("this overwrites %s, asks for its path before it goes on, and has no terminal to ask on; give --confirm-device %s", names[0], names[0]), command: c.Command.Name}
 	}
-	fmt.Fprintf(s.err, "Whatever is on %s (%s) will be overwritten. To go on, type its path: ", printable(names[0]), humanize.IBytes(uint64(disk.Volume.Size)))
-	answered := make(chan string, 1)
-	go func() {
-		line, _ := bufio.NewReader(in).ReadString('\n') // no answer is a no
-		answered <- strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
-	}()
-	select {
-	case typed := <-answered:
-		if slices.Contains(names, typed) {
-			return nil
-		}
-		return errNotConfirmed
-	case <-c.Done():
-		fmt.Fprintln(s.err)
-		return context.Cause(c.Context)
+	typed, err := s.answer(c.Context, fmt.Sprintf("Whatever is on %s (%s) will be overwritten. To go on, type its path: ", printable(names[0]), humanize.IBytes(uint64(disk.Volume.Size))))
+	if err == nil && !slices.Contains(names, typed) {
+		err = errNotConfirmed
 	}
+	return err
 }
