@@ -52,7 +52,7 @@ func Dial(socket string, o Options) (*Client, error) {
 	}
 	client := &Client{}
 	for range o.Connections {
-		c, err := dial(socket, o.Connect, o.Stall)
+		c, err := dial(socket, o.Connect, o.Stall, false)
 		if err != nil {
 			client.Close()
 			return nil, err

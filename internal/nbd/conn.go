@@ -18,7 +18,10 @@ const (
 	magicSimple  = 0x67446698
 	magicChunk   = 0x668e33ef
 	cmdRead      = 0
+	cmdWrite     = 1
 	cmdDisc      = 2
+	cmdFlush     = 3
+	cmdZeroes    = 6
 	cmdStatus    = 7
 	// readWhole asks for a read's bytes in one piece (NBD_CMD_FLAG_DF). It
 	// keeps QEMU from looking for holes in each read, which the map has told
@@ -59,6 +62,9 @@ type conn struct {
 type call struct {
 	into   []byte
 	offset int64
+	// short says that the reply has nothing to it but an error. QEMU answers
+	// such a request in the simple form (nbd/server.c, nbd_send_generic_reply).
+	short bool
 	// got counts the bytes that came; a reply that left some out is an error.
 	got     int64
 	extents []extent
@@ -72,14 +78,14 @@ type extent struct {
 	zero   bool
 }
 
-func dial(address string, timeout, stall time.Duration) (*conn, error) {
+func dial(address string, timeout, stall time.Duration, writes bool) (*conn, error) {
 	line, err := net.DialTimeout("unix", address, timeout)
 	if err != nil {
 		return nil, err
 	}
 	c := &conn{Conn: line, calls: make(map[uint64]*call), stall: stall}
 	_ = line.SetDeadline(time.Now().Add(timeout)) // a socket takes deadlines
-	if c.export, err = handshake(line); err != nil {
+	if c.export, err = handshake(line, writes); err != nil {
 		_ = line.Close()
 		var late net.Error
 		if errors.As(err, &late) && late.Timeout() {
@@ -95,11 +101,20 @@ func dial(address string, timeout, stall time.Duration) (*conn, error) {
 // ask sends a request and waits for its reply.
 func (c *conn) ask(kind uint16, flags uint16, offset, length int64, into []byte) (*call, error) {
 	k := &call{into: into, offset: offset, done: make(chan struct{})}
+	return k, c.send(k, kind, flags, offset, length, nil)
+}
+
+// tell sends a request that is answered with no more than whether it was done.
+func (c *conn) tell(kind uint16, offset, length int64, data []byte) error {
+	return c.send(&call{short: true, offset: offset, done: make(chan struct{})}, kind, 0, offset, length, data)
+}
+
+func (c *conn) send(k *call, kind uint16, flags uint16, offset, length int64, data []byte) error {
 	c.load.Add(1)
 	defer c.load.Add(-1)
 	cookie, err := c.enlist(k)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	request := make([]byte, 0, 28)
 	request = binary.BigEndian.AppendUint32(request, magicRequest)
@@ -108,14 +123,18 @@ func (c *conn) ask(kind uint16, flags uint16, offset, length int64, into []byte)
 	request = binary.BigEndian.AppendUint64(request, cookie)
 	request = binary.BigEndian.AppendUint64(request, uint64(offset))
 	request = binary.BigEndian.AppendUint32(request, uint32(length))
+	message := net.Buffers{request}
+	if len(data) > 0 {
+		message = append(message, data)
+	}
 	c.sending.Lock()
-	_, err = c.Write(request)
+	_, err = message.WriteTo(c.Conn)
 	c.sending.Unlock()
 	if err != nil {
 		c.fail(err)
 	}
 	<-k.done
-	return k, k.err
+	return k.err
 }
 
 // enlist gives a call its cookie. While calls are under way the server has to
@@ -176,7 +195,7 @@ func (c *conn) reply() error {
 	switch binary.BigEndian.Uint32(header[:]) {
 	case magicChunk:
 	case magicSimple:
-		return &ProtocolError{"the server sent a simple reply after it agreed to structured ones"}
+		return c.simple(header[4:16])
 	default:
 		return &ProtocolError{"the server's reply does not begin as one"}
 	}
@@ -198,6 +217,30 @@ func (c *conn) reply() error {
 	if flags&chunkDone == 0 {
 		return nil
 	}
+	return c.finish(cookie, k)
+}
+
+// simple takes a reply in the old form, which only says whether it was done
+// ("Simple reply message").
+func (c *conn) simple(header []byte) error {
+	errno, cookie := binary.BigEndian.Uint32(header), binary.BigEndian.Uint64(header[4:])
+	c.mu.Lock()
+	k := c.calls[cookie]
+	_ = c.SetDeadline(time.Now().Add(c.stall))
+	c.mu.Unlock()
+	switch {
+	case k == nil:
+		return &ProtocolError{"the server answered what was not asked"}
+	case !k.short:
+		return &ProtocolError{"the server sent a simple reply after it agreed to structured ones"}
+	case errno != 0:
+		k.err = &ServerError{Errno: syscall.Errno(errno)}
+	}
+	return c.finish(cookie, k)
+}
+
+// finish ends a call whose reply is whole.
+func (c *conn) finish(cookie uint64, k *call) error {
 	if k.err == nil && k.into != nil && k.got != int64(len(k.into)) {
 		return &ProtocolError{fmt.Sprintf("the server sent %d of %d bytes and called it all", k.got, len(k.into))}
 	}

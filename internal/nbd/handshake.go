@@ -24,6 +24,8 @@ const (
 	infoExport   = 0
 	infoBlock    = 3
 	flagReadOnly = 1 << 1
+	flagFlush    = 1 << 2
+	flagZeroes   = 1 << 6
 	flagSendDF   = 1 << 7
 	// allocation is the context that tells data from holes.
 	allocation = "base:allocation"
@@ -35,6 +37,8 @@ const (
 type export struct {
 	size     int64
 	readOnly bool
+	// flush and zeroes say that it takes these requests.
+	flush, zeroes bool
 	// whole says that the server takes readWhole.
 	whole bool
 	// maxBlock is the most bytes of a request.
@@ -46,8 +50,9 @@ type export struct {
 }
 
 // handshake negotiates structured replies and the allocation map for the export
-// of the empty name, and enters transmission.
-func handshake(rw io.ReadWriter) (export, error) {
+// of the empty name, and enters transmission. Who does not want to write takes no
+// server that would let it.
+func handshake(rw io.ReadWriter, writes bool) (export, error) {
 	e := export{maxBlock: 32 << 20} // "Block sizes": what any server has to take
 	var hello struct {
 		Magic, Option uint64
@@ -90,6 +95,7 @@ func handshake(rw io.ReadWriter) (export, error) {
 			e.size = int64(binary.BigEndian.Uint64(data[2:]))
 			flags := binary.BigEndian.Uint16(data[10:])
 			e.readOnly, e.whole = flags&flagReadOnly != 0, flags&flagSendDF != 0
+			e.flush, e.zeroes = flags&flagFlush != 0, flags&flagZeroes != 0
 			known = true
 		case info == infoBlock && len(data) == 14:
 			if most := int64(binary.BigEndian.Uint32(data[10:])); most >= 4096 {
@@ -103,8 +109,11 @@ func handshake(rw io.ReadWriter) (export, error) {
 	if !known || e.size < 0 {
 		return e, &ProtocolError{"the server did not tell the export's size"}
 	}
-	if !e.readOnly {
+	switch {
+	case !writes && !e.readOnly:
 		return e, &ProtocolError{"the server would take writes; it has to be a read-only one"}
+	case writes && (e.readOnly || !e.flush || !e.zeroes):
+		return e, &ProtocolError{"the server does not take writes, zeroes and flushes"}
 	}
 	return e, nil
 }

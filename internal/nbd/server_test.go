@@ -2,6 +2,7 @@ package nbd
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"path/filepath"
@@ -28,6 +29,8 @@ type server struct {
 	answer func(w io.Writer, r request) bool
 
 	sending sync.Mutex
+	// did are the requests that changed something, in their order.
+	did []string
 }
 
 type request struct {
@@ -35,6 +38,7 @@ type request struct {
 	cookie uint64
 	offset int64
 	length int64
+	data   []byte // of a write
 }
 
 // serve listens for any number of connections and returns the socket's path.
@@ -95,7 +99,13 @@ func (s *server) talk(line net.Conn) {
 		if binary.Read(line, binary.BigEndian, &head) != nil || head.Magic != magicRequest || head.Kind == cmdDisc {
 			return
 		}
-		r := request{head.Kind, head.Cookie, int64(head.From), int64(head.Length)}
+		r := request{kind: head.Kind, cookie: head.Cookie, offset: int64(head.From), length: int64(head.Length)}
+		if r.kind == cmdWrite {
+			r.data = make([]byte, r.length)
+			if _, err := io.ReadFull(line, r.data); err != nil {
+				return
+			}
+		}
 		// Each in a goroutine of its own, so that replies come in any order.
 		go func() {
 			if s.answer == nil || !s.answer(line, r) {
@@ -168,6 +178,9 @@ func hole(at, n int64) []byte {
 // right answers as the protocol has it: reads in two pieces, the last first.
 func (s *server) right(w io.Writer, r request) {
 	switch r.kind {
+	case cmdWrite, cmdZeroes, cmdFlush:
+		s.write(r)
+		s.done(w, r, 0)
 	case cmdRead:
 		time.Sleep(time.Duration(r.cookie%3) * time.Millisecond)
 		half := r.length / 2
@@ -191,4 +204,27 @@ func (s *server) right(w io.Writer, r request) {
 		}
 		s.chunk(w, r, chunkDone, chunkStatus, body)
 	}
+}
+
+// write does what a request asks for, and notes it.
+func (s *server) write(r request) {
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	s.did = append(s.did, fmt.Sprintf("%d: %d+%d", r.kind, r.offset, r.length))
+	switch r.kind {
+	case cmdWrite:
+		copy(s.disk[r.offset:], r.data)
+	case cmdZeroes:
+		clear(s.disk[r.offset : r.offset+r.length])
+	}
+}
+
+// done answers in the simple form, as qemu-nbd does.
+func (s *server) done(w io.Writer, r request, errno uint32) {
+	message := binary.BigEndian.AppendUint32(nil, magicSimple)
+	message = binary.BigEndian.AppendUint32(message, errno)
+	message = binary.BigEndian.AppendUint64(message, r.cookie)
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	_, _ = w.Write(message)
 }
