@@ -1,5 +1,6 @@
 // Package image reads disk images that are not raw: what the guest sees of a
-// qcow2, vmdk, vdi or vhdx file and of the chain of images behind it.
+// qcow2, vmdk, vdi or vhdx file and of the chain of images behind it. It also
+// makes and writes qcow2 images, for a copy that is to stay one.
 //
 // # What a host is asked to trust
 //
@@ -29,4 +30,12 @@
 // read only while qemu-nbd has its lock, and what is compressed or scattered,
 // and all where there is no map, comes from qemu-nbd. Tools.Check has qemu-img look for damage that reading would not
 // show: QEMU reads what lies beyond a truncated file's end as zeros.
+//
+// # How a copy is written
+//
+// Tools.Create makes an empty image, and Tools.OpenTarget has a qemu-nbd of its
+// own write it. Clusters of zeros are zeroed and not written, so that the copy is
+// as thin as its source or thinner. A flush reaches QEMU's tables too; after a
+// power cut Tools.Mend takes back what was allocated and never used, and says
+// whether the tables can be trusted.
 package image

@@ -144,34 +144,44 @@ func privateFolder() (string, error) {
 	return os.MkdirTemp(base, "vmmigrate-nbd-")
 }
 
-// connect waits for the server's socket.
-func (t Tools) connect(ctx context.Context, chain Chain, server *command.Process, socket string) (*nbd.Client, error) {
+// connect waits for the server's socket and connects to read.
+func (t Tools) connect(ctx context.Context, chain Chain, server *command.Process, socket string) (client *nbd.Client, err error) {
+	err = t.reach(ctx, chain, server, socket, func(o nbd.Options) error {
+		o.Connections = connections
+		client, err = nbd.Dial(socket, o)
+		return err
+	})
+	return client, err
+}
+
+// reach waits for the server's socket and then dials.
+func (t Tools) reach(ctx context.Context, chain Chain, server *command.Process, socket string, dial func(nbd.Options) error) error {
 	ready := cmp.Or(t.Ready, 30*time.Second)
 	patience, cancel := context.WithTimeoutCause(ctx, ready, &HungError{Path: chain[0].Path, After: ready})
 	defer cancel()
 	for {
 		if _, err := os.Stat(socket); err == nil {
-			client, err := nbd.Dial(socket, nbd.Options{Connections: connections, Connect: ready, Stall: t.Stall})
+			err := dial(nbd.Options{Connect: ready, Stall: t.Stall})
 			var stalled *nbd.StalledError
 			switch {
 			case errors.As(err, &stalled):
-				return nil, &HungError{Path: chain[0].Path, After: stalled.After}
+				return &HungError{Path: chain[0].Path, After: stalled.After}
 			case err == nil:
-				return client, nil
+				return nil
 			case !isRefused(err):
 				// A server that can't open the image may listen for a moment.
 				select {
 				case <-server.Done():
 				case <-time.After(stopPatience):
-					return nil, &ServeError{Path: chain[0].Path, Said: clean(server.Said()), Err: err}
+					return &ServeError{Path: chain[0].Path, Said: clean(server.Said()), Err: err}
 				}
 			}
 		}
 		select {
 		case <-server.Done():
-			return nil, refusal(chain, server.Said(), server.Err())
+			return refusal(chain, server.Said(), server.Err())
 		case <-patience.Done():
-			return nil, context.Cause(patience)
+			return context.Cause(patience)
 		case <-time.After(2 * time.Millisecond):
 		}
 	}
