@@ -4,7 +4,7 @@
 set -eu
 
 # What a host boots and runs; gcc and libc6-dev are for testhost/boot/xstate.c.
-host="user-mode-linux kmod udev iproute2 procps gcc libc6-dev lvm2 thin-provisioning-tools mdadm cryptsetup-bin
+host="user-mode-linux kmod udev iproute2 procps gcc libc6-dev lvm2 thin-provisioning-tools mdadm cryptsetup-bin xfsprogs
 	libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils virtinst"
 # What a host boots with and unlocks disks by: systemd as its process 1, a tang
 # server, and a TPM in software.

@@ -34,6 +34,8 @@ func TestTheRealToolsDoWhatTheFakesDo(t *testing.T) {
 		{"lvm", testhost.Options{Disks: []testhost.Disk{{Size: 1 << 30, Noise: true}}}},
 		{"luks", testhost.Options{Disks: []testhost.Disk{{Size: 1 << 30, Noise: true}}}},
 		{"hypervisor", testhost.Options{Libvirt: true, Memory: 3 << 30}},
+		{"filesystem", testhost.Options{Disks: []testhost.Disk{{Size: 1 << 30, Noise: true}}}},
+		{"image", testhost.Options{}},
 		{"blockcopy", testhost.Options{Disks: []testhost.Disk{{Size: 1 << 30, Noise: true}}}},
 	} {
 		t.Run(suite.folder, func(t *testing.T) {
