@@ -113,8 +113,8 @@ func (j *Job) check() error {
 		return &JobError{Field: "PayloadSize", Reason: fmt.Sprintf("%d bytes do not hold a source of %d", j.PayloadSize, j.Size)}
 	case j.ChunkSize < SectorSize || j.ChunkSize > arenaSize || j.ChunkSize%SectorSize != 0:
 		return &JobError{Field: "ChunkSize", Reason: fmt.Sprintf("%d is no multiple of %d up to %d", j.ChunkSize, SectorSize, arenaSize)}
-	case j.Workers < 0 || j.Workers > maxWorkers:
-		return &JobError{Field: "Workers", Reason: fmt.Sprintf("%d is not between 0 and %d", j.Workers, maxWorkers)}
+	case j.Workers < 0 || j.Workers > MaxWorkers:
+		return &JobError{Field: "Workers", Reason: fmt.Sprintf("%d is not between 0 and %d", j.Workers, MaxWorkers)}
 	case j.BlockSize < 0 || j.BlockSize%SectorSize != 0:
 		return &JobError{Field: "BlockSize", Reason: fmt.Sprintf("%d is no multiple of %d", j.BlockSize, SectorSize)}
 	case j.MaxRate < 0 || j.Retries < 0 || j.CheckpointInterval < 0:

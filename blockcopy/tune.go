@@ -8,7 +8,8 @@ import (
 )
 
 const (
-	maxWorkers = 64
+	// MaxWorkers is the most workers that a copy may have.
+	MaxWorkers = 64
 	// tuneTime is how long measuring may take in all, and tuneSlice how long
 	// one candidate is tried at least.
 	tuneTime  = time.Second
@@ -93,7 +94,7 @@ func (d demand) fit(t tuning) tuning {
 	if d.asked.workers > 0 {
 		t.workers = d.asked.workers
 	}
-	t.workers = max(1, min(t.workers, maxWorkers, int(arenaSize/t.block)))
+	t.workers = max(1, min(t.workers, MaxWorkers, int(arenaSize/t.block)))
 	return t
 }
 

@@ -76,7 +76,7 @@ func TestEveryTuningFitsTheBuffers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		align := int64(512) << rapid.IntRange(0, 7).Draw(t, "align")
 		chunk := align * rapid.Int64Range(1, arenaSize/align).Draw(t, "chunk")
-		asked := tuning{workers: rapid.IntRange(0, maxWorkers).Draw(t, "workers"), block: 512 * rapid.Int64Range(0, 1<<17).Draw(t, "block")}
+		asked := tuning{workers: rapid.IntRange(0, MaxWorkers).Draw(t, "workers"), block: 512 * rapid.Int64Range(0, 1<<17).Draw(t, "block")}
 		d := demand{hashing: rapid.Bool().Draw(t, "hashing"), asked: asked, chunk: chunk, align: align, maxRate: rapid.SampledFrom([]int64{0, 1, 1 << 20, 1 << 40}).Draw(t, "rate")}
 		for range rapid.IntRange(0, 2).Draw(t, "known queues") {
 			d.queues = append(d.queues, queue{

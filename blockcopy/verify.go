@@ -151,7 +151,7 @@ func (j *VerifyJob) check() error {
 		return &JobError{Field: "PayloadSize", Reason: fmt.Sprintf("%d bytes do not hold a source of %d", j.PayloadSize, j.Size)}
 	case j.ChunkSize < SectorSize || j.ChunkSize > arenaSize || j.ChunkSize%SectorSize != 0:
 		return &JobError{Field: "ChunkSize", Reason: fmt.Sprintf("%d is no multiple of %d up to %d", j.ChunkSize, SectorSize, arenaSize)}
-	case j.Workers < 0 || j.Workers > maxWorkers || j.BlockSize < 0 || j.BlockSize%SectorSize != 0 || j.MaxRate < 0 || j.Retries < 0:
+	case j.Workers < 0 || j.Workers > MaxWorkers || j.BlockSize < 0 || j.BlockSize%SectorSize != 0 || j.MaxRate < 0 || j.Retries < 0:
 		return &JobError{Field: "Workers, BlockSize, MaxRate, Retries", Reason: "one is out of range"}
 	}
 	if d := j.Chunks; d != nil && (d.payload != j.PayloadSize || d.chunk != j.ChunkSize) {

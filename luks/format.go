@@ -29,6 +29,9 @@ func ParseType(text string) (Type, error) {
 	return "", fmt.Errorf("%q is no type of LUKS volume: it is luks2 or luks1", text)
 }
 
+// PBKDFs are the algorithms that derive a key slot's key (cryptsetup(8), --pbkdf).
+var PBKDFs = []string{"argon2id", "argon2i", "pbkdf2"}
+
 // HeaderSize is how many bytes cryptsetup 2.x gives a header of that type
 // when it is not told: 16 MiB and 2 MiB (cryptsetup(8), NOTES). A payload that
 // begins there or later leaves room for all that the header may come to hold.

@@ -20,6 +20,9 @@ type Facts struct {
 	// GuestsShielded is true when udev keeps this host's LVM away from what
 	// lies inside the payloads.
 	GuestsShielded bool
+	// Untaken says of an encryption that was asked for and is not to be had here
+	// why; GatherNamed tries it.
+	Untaken map[LUKSOptions]string
 	// Named are the devices that options name, by the paths they were named
 	// by; GatherNamed looks at them.
 	Named map[string]NamedFacts

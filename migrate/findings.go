@@ -40,6 +40,7 @@ const (
 	AlreadyDone   Code = "already-migrated"
 	JobUnfinished Code = "job-unfinished"
 	XMLRefused    Code = "xml-refused"
+	NoCipher      Code = "encryption-refused"
 )
 
 // The kinds of finding that only warn.

@@ -30,6 +30,10 @@ type claim struct {
 
 func blockers() []claim {
 	return slices.Concat(deviceClaims(), folderClaims(), []claim{
+		{code: NoCipher, when: "the kernel has no such cipher", given: func(s *situation) {
+			s.options.LUKS.Cipher = "eas-xts-plain64"
+			s.facts.Untaken = map[LUKSOptions]string{s.options.LUKS: "No known cipher specification pattern detected."}
+		}},
 		{code: Active, when: "the VM runs", given: func(s *situation) { s.vm().State = hypervisor.Running }},
 		{code: Active, when: "the VM is paused", given: func(s *situation) { s.vm().State = hypervisor.Paused }},
 		{code: Active, when: "the VM sleeps", given: func(s *situation) { s.vm().State = hypervisor.Suspended }},

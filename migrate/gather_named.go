@@ -2,10 +2,17 @@ package migrate
 
 import (
 	"context"
+	"errors"
+
+	"github.com/vmmigrate/vmmigrate/luks"
 )
 
-// GatherNamed looks at the devices that options name, and changes nothing.
+// GatherNamed looks at the devices that options name, and tries an encryption
+// that is not the default; it changes nothing.
 func (e *Env) GatherNamed(ctx context.Context, facts *Facts, options Options) error {
+	if err := e.gatherEncryption(ctx, facts, options.LUKS); err != nil {
+		return err
+	}
 	for _, path := range options.PVs {
 		if err := e.gatherNamed(ctx, facts, path, false); err != nil {
 			return err
@@ -18,6 +25,28 @@ func (e *Env) GatherNamed(ctx context.Context, facts *Facts, options Options) er
 	}
 	if options.Dir != "" {
 		return e.gatherFolder(ctx, facts, options.Dir)
+	}
+	return nil
+}
+
+// gatherEncryption tries an encryption. That it can't be tried is no reason
+// against it.
+func (e *Env) gatherEncryption(ctx context.Context, facts *Facts, chosen LUKSOptions) error {
+	usual := DefaultLUKS()
+	usual.PBKDFMemory, usual.PBKDFIterations, usual.IterTime = chosen.PBKDFMemory, chosen.PBKDFIterations, chosen.IterTime
+	if _, known := facts.Untaken[chosen]; known || chosen == usual {
+		return nil
+	}
+	err := e.Encryption.Try(ctx, chosen.spec())
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if facts.Untaken == nil {
+		facts.Untaken = make(map[LUKSOptions]string)
+	}
+	facts.Untaken[chosen] = ""
+	if refused := (*luks.RefusedError)(nil); errors.As(err, &refused) {
+		facts.Untaken[chosen] = refused.Reason
 	}
 	return nil
 }

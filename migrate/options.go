@@ -6,7 +6,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vmmigrate/vmmigrate/blockcopy"
 	"github.com/vmmigrate/vmmigrate/luks"
+	"github.com/vmmigrate/vmmigrate/lvm"
 )
 
 // VerifyMode says how a copy is checked.
@@ -145,6 +147,15 @@ func (o Options) Validate() error {
 	if o.LUKS.Type == luks.LUKS1 && (o.LUKS.PBKDFMemory != 0 || o.LUKS.PBKDF != "" && o.LUKS.PBKDF != "pbkdf2") {
 		return &OptionError{"--pbkdf", "LUKS1 knows only pbkdf2"}
 	}
+	if o.LUKS.PBKDF != "" && !slices.Contains(luks.PBKDFs, o.LUKS.PBKDF) {
+		return &OptionError{"--pbkdf", fmt.Sprintf("%q is none of %s", o.LUKS.PBKDF, strings.Join(luks.PBKDFs, ", "))}
+	}
+	if _, err := lvm.ParseType(o.LVMType); err != nil {
+		return &OptionError{"--lvm-type", err.Error()}
+	}
+	if err := o.validateNumbers(); err != nil {
+		return err
+	}
 	if o.LUKS.KeySize <= 0 || o.LUKS.KeySize%8 != 0 {
 		return &OptionError{"--key-size", fmt.Sprintf("%d bits is no whole number of bytes", o.LUKS.KeySize)}
 	}
@@ -194,6 +205,31 @@ func (o Options) Validate() error {
 	}
 	if o.Start && o.Close {
 		return &OptionError{"--start", "can't go with --close: a guest can't start from a closed disk"}
+	}
+	return nil
+}
+
+// validateNumbers returns an *OptionError for what would count less than nothing.
+func (o Options) validateNumbers() error {
+	if o.Pace.Workers > blockcopy.MaxWorkers {
+		return &OptionError{"--workers", fmt.Sprintf("%d is more than %d", o.Pace.Workers, blockcopy.MaxWorkers)}
+	}
+	if size := o.Pace.BlockSize; size < 0 || size%blockcopy.SectorSize != 0 {
+		return &OptionError{"--block-size", fmt.Sprintf("%d bytes is no multiple of %d", size, blockcopy.SectorSize)}
+	}
+	for _, number := range []struct {
+		option string
+		value  int64
+	}{
+		{"--pbkdf-memory", int64(o.LUKS.PBKDFMemory)},
+		{"--pbkdf-force-iterations", int64(o.LUKS.PBKDFIterations)},
+		{"--iter-time", int64(o.LUKS.IterTime)},
+		{"--retries", int64(o.Pace.Retries)},
+		{"--workers", int64(o.Pace.Workers)},
+	} {
+		if number.value < 0 {
+			return &OptionError{number.option, fmt.Sprintf("%d is less than 0", number.value)}
+		}
 	}
 	return nil
 }

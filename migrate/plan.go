@@ -190,6 +190,9 @@ func (d *Decider) decide(vm *DomainFacts, options Options) (*Plan, error) {
 			d.judgeXML(plan, vm)
 		}
 		d.judgeVolumes(plan)
+		if why := d.Facts.Untaken[options.LUKS]; why != "" && plan.Result() != ResultDone {
+			plan.block(NoCipher, "", "see what this host has: cryptsetup benchmark", "the disks can't be encrypted as asked for: cryptsetup says %q", why)
+		}
 	}
 	d.warn(plan, vm)
 	return plan, nil

@@ -213,6 +213,13 @@ func TestOptionsThatContradictEachOtherAreRefused(t *testing.T) {
 		"--key-size":     func(o *Options) { o.LUKS.KeySize = 511 },
 		"--key-size ":    func(o *Options) { o.LUKS.KeySize = 0 },
 		"--lvm-type":     func(o *Options) { o.LVMType = "thin" },
+		"--lvm-type ":    func(o *Options) { o.LVMType = "thn" },
+		"--pbkdf  ":      func(o *Options) { o.LUKS.PBKDF = "argon" },
+		"--iter-time":    func(o *Options) { o.LUKS.IterTime = -4 },
+		"--retries":      func(o *Options) { o.Pace.Retries = -1 },
+		"--workers":      func(o *Options) { o.Pace.Workers = -1 },
+		"--workers ":     func(o *Options) { o.Pace.Workers = 65 },
+		"--block-size":   func(o *Options) { o.Pace.BlockSize = 1000 },
 		"--thin-pool":    func(o *Options) { o.LVMType, o.ThinPool = "raid1", "pool" },
 		"--start":        func(o *Options) { o.Start, o.Close = true, true },
 	} {

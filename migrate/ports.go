@@ -32,6 +32,9 @@ type Volumes interface {
 type Encryption interface {
 	Header(ctx context.Context, device string) (luks.Header, error)
 	Format(ctx context.Context, spec luks.FormatSpec, key luks.Key) (luks.Header, error)
+	// Try returns a *luks.RefusedError for an encryption that is not to be had
+	// here, and touches no device.
+	Try(ctx context.Context, spec luks.FormatSpec) error
 	Open(ctx context.Context, device, mapper string, key luks.Key, options luks.OpenOptions) error
 	Close(ctx context.Context, mapper string) error
 	// Mapping returns a *luks.NotFoundError where there is none of that name.

@@ -137,6 +137,8 @@ func (e encryption) HeaderBackup(ctx context.Context, device, file string) error
 	})
 }
 
+func (e encryption) Try(ctx context.Context, spec luks.FormatSpec) error { return e.w.luks.Try(ctx, spec) }
+
 func (e encryption) Signatures(ctx context.Context, device string) ([]luks.Signature, error) {
 	return port(e.w, "luks: signatures", func() ([]luks.Signature, error) { return e.w.luks.Signatures(ctx, device) })
 }

@@ -148,11 +148,16 @@ func (p *Plan) volumeSpec(disk *DiskPlan) lvm.Spec {
 
 // formatSpec is the LUKS header to write for a disk.
 func (p *Plan) formatSpec(disk *DiskPlan) luks.FormatSpec {
-	options := p.Options.LUKS
+	spec := p.Options.LUKS.spec()
+	spec.Device, spec.UUID, spec.Offset = disk.Volume.Path, disk.LUKSUUID, disk.Offset
+	return spec
+}
+
+// spec is what cryptsetup is told of the encryption, without a device.
+func (o LUKSOptions) spec() luks.FormatSpec {
 	return luks.FormatSpec{
-		Device: disk.Volume.Path, UUID: disk.LUKSUUID, Type: options.Type, Cipher: options.Cipher, KeySize: options.KeySize,
-		Hash: options.Hash, SectorSize: int64(options.Sector), PBKDF: options.PBKDF, PBKDFMemory: options.PBKDFMemory,
-		PBKDFForceIterations: options.PBKDFIterations, IterTime: options.IterTime, Offset: disk.Offset,
+		Type: o.Type, Cipher: o.Cipher, KeySize: o.KeySize, Hash: o.Hash, SectorSize: int64(o.Sector),
+		PBKDF: o.PBKDF, PBKDFMemory: o.PBKDFMemory, PBKDFForceIterations: o.PBKDFIterations, IterTime: o.IterTime,
 	}
 }
 

@@ -36,8 +36,11 @@ type Choices struct {
 	BackingDirs []string
 	// KeepMAC, AllowDiscards and EncryptAgain are the flags of those names.
 	KeepMAC, AllowDiscards, EncryptAgain *bool
-	Verify                               migrate.VerifyMode
-	LUKS                                 LUKS
+	// Autostart has the clones start with the host, if the originals do.
+	Autostart *bool
+	Verify    migrate.VerifyMode
+	LUKS      LUKS
+	Copy      Copy
 }
 
 // LUKS are cryptsetup's options. What is empty or 0 is chosen elsewhere.

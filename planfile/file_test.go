@@ -62,11 +62,17 @@ func choices() *rapid.Generator[planfile.Choices] {
 			TargetDir:   rapid.SampledFrom([]string{"", "/srv/encrypted"}).Draw(t, "dir"),
 			PVs:         rapid.Map(rapid.SliceOfN(names(), 0, 2), absolute).Draw(t, "pvs"),
 			BackingDirs: rapid.Map(rapid.SliceOfN(names(), 0, 2), absolute).Draw(t, "backing"),
-			KeepMAC:     flags().Draw(t, "mac"), AllowDiscards: flags().Draw(t, "discards"), EncryptAgain: flags().Draw(t, "again"),
+			KeepMAC:     flags().Draw(t, "mac"), AllowDiscards: flags().Draw(t, "discards"), EncryptAgain: flags().Draw(t, "again"), Autostart: flags().Draw(t, "autostart"),
 			Verify: optional(rapid.Just(migrate.VerifyFull)).Draw(t, "verify"),
 			LUKS: planfile.LUKS{
 				Type: optional(rapid.Just("luks1")).Draw(t, "luks"), Cipher: optional(names()).Draw(t, "cipher"), KeySize: number.Draw(t, "bits"),
 				PBKDF: optional(rapid.Just("pbkdf2")).Draw(t, "pbkdf"), IterTime: number.Draw(t, "ms"),
+			},
+			Copy: planfile.Copy{
+				MaxRate: optional(rapid.Int64Range(1, 1<<40)).Draw(t, "rate"), BlockSize: optional(rapid.Int64Range(1, 1<<30)).Draw(t, "block"),
+				Retries: number.Draw(t, "retries"), Workers: number.Draw(t, "workers"), IOIdle: flags().Draw(t, "idle"),
+				NoReadWorkqueue: flags().Draw(t, "no read queue"), NoWriteWorkqueue: flags().Draw(t, "no write queue"), SameCPUCrypt: flags().Draw(t, "same CPU"),
+				Probe: optional(rapid.Just(migrate.ProbeNever)).Draw(t, "probe"),
 			},
 		}
 	})
@@ -162,6 +168,11 @@ func TestWhatIsWrongIsSaidWithLineAndColumn(t *testing.T) {
 		{"a disk twice", head + "    disks:\n      - target: vda\n      - target: vda\n", 6, 9, `the disk "vda"`},
 		{"a size without a unit", head + "    disks:\n      - target: vda\n        size: 1000\n", 6, 15, "lacks a unit"},
 		{"a size in quotes without a unit", head + "    disks:\n      - target: vda\n        size: '1000'\n", 6, 15, "lacks a unit"},
+		{"a kind of volume that there is not", head + "    lvm-type: thn\n", 4, 5, `"thn" is no layout`},
+		{"a LUKS that there is not", head + "    luks: {type: luks3}\n", 4, 12, `"luks3" is no type`},
+		{"a PBKDF that there is not", head + "    luks: {pbkdf: argon}\n", 4, 12, `not "argon"`},
+		{"a probe that there is not", head + "    copy: {perf-probe: x}\n", 4, 12, `not "x"`},
+		{"a rate without a unit", head + "    copy: {max-rate: 100}\n", 4, 22, `lacks a unit`},
 		{"a size that is none", head + "    disks:\n      - target: vda\n        size: big\n", 6, 15, `"big" is no size`},
 		{"a size of a part of a byte", head + "    disks:\n      - target: vda\n        size: 1.0001 KiB\n", 6, 15, "no whole number"},
 		{"a size that is a list", head + "    disks:\n      - target: vda\n        size: [1]\n", 6, 15, "no size"},

@@ -8,7 +8,8 @@ import (
 )
 
 // Options are what the file chooses for a VM: its own choices before the file's
-// defaults, and those before base. They are not validated.
+// defaults, and those before base, save for how to copy, where base goes first.
+// They are not validated.
 func (f *File) Options(vm VM, base migrate.Options) migrate.Options {
 	o := base
 	for _, c := range []Choices{f.Defaults, vm.Choices} {
@@ -26,7 +27,7 @@ func (f *File) Options(vm VM, base migrate.Options) migrate.Options {
 		for _, flag := range []struct {
 			chosen *bool
 			into   *bool
-		}{{c.KeepMAC, &o.KeepMAC}, {c.AllowDiscards, &o.AllowDiscards}, {c.EncryptAgain, &o.EncryptAgain}} {
+		}{{c.KeepMAC, &o.KeepMAC}, {c.AllowDiscards, &o.AllowDiscards}, {c.EncryptAgain, &o.EncryptAgain}, {c.Autostart, &o.Autostart}} {
 			if flag.chosen != nil {
 				*flag.into = *flag.chosen
 			}
@@ -37,6 +38,11 @@ func (f *File) Options(vm VM, base migrate.Options) migrate.Options {
 			PBKDF: cmp.Or(c.LUKS.PBKDF, o.LUKS.PBKDF), PBKDFMemory: cmp.Or(c.LUKS.PBKDFMemory, o.LUKS.PBKDFMemory),
 			PBKDFIterations: cmp.Or(c.LUKS.PBKDFForceIterations, o.LUKS.PBKDFIterations), IterTime: cmp.Or(c.LUKS.IterTime, o.LUKS.IterTime),
 		}
+	}
+	// Of how to copy, what is said for this run goes before what was saved.
+	tonight := copyOf(base)
+	for _, c := range []Copy{f.Defaults.Copy, vm.Choices.Copy, tonight} {
+		c.choose(&o)
 	}
 	o.Clone = cmp.Or(vm.Clone, o.Clone)
 	for _, disk := range vm.Disks {
@@ -96,6 +102,7 @@ func New(plans []*migrate.Plan, facts *migrate.Facts, options migrate.Options) *
 func defaults(o migrate.Options) Choices {
 	c := Choices{
 		VG: o.VG, PVs: o.PVs, TargetDir: o.Dir, LVMType: o.LVMType, ThinPool: o.ThinPool, BackingDirs: o.BackingDirs, Verify: o.Verify,
+		Copy: copyOf(o),
 		LUKS: LUKS{
 			Type: string(o.LUKS.Type), Cipher: o.LUKS.Cipher, KeySize: o.LUKS.KeySize, Hash: o.LUKS.Hash, SectorSize: o.LUKS.Sector,
 			PBKDF: o.LUKS.PBKDF, PBKDFMemory: o.LUKS.PBKDFMemory, PBKDFForceIterations: o.LUKS.PBKDFIterations, IterTime: o.LUKS.IterTime,
@@ -104,7 +111,7 @@ func defaults(o migrate.Options) Choices {
 	for _, flag := range []struct {
 		set  bool
 		into **bool
-	}{{o.KeepMAC, &c.KeepMAC}, {o.AllowDiscards, &c.AllowDiscards}, {o.EncryptAgain, &c.EncryptAgain}} {
+	}{{o.KeepMAC, &c.KeepMAC}, {o.AllowDiscards, &c.AllowDiscards}, {o.EncryptAgain, &c.EncryptAgain}, {o.Autostart, &c.Autostart}} {
 		if flag.set {
 			*flag.into = &flag.set
 		}

@@ -7,11 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/vmmigrate/vmmigrate/luks"
+	"github.com/vmmigrate/vmmigrate/lvm"
 	"github.com/vmmigrate/vmmigrate/migrate"
 )
 
@@ -87,6 +90,7 @@ func (r *reader) choices(f *fields) Choices {
 	c := Choices{
 		VG: f.text("vg"), TargetDir: f.text("target-dir"), LVMType: f.text("lvm-type"), ThinPool: f.text("thin-pool"),
 		KeepMAC: f.boolean("keep-mac"), AllowDiscards: f.boolean("allow-discards"), EncryptAgain: f.boolean("encrypt-again"),
+		Autostart: f.boolean("autostart"),
 		Verify: migrate.VerifyMode(f.text("verify")),
 	}
 	c.PVs, c.BackingDirs = r.paths(f, "pvs"), r.paths(f, "backing-dirs")
@@ -98,12 +102,22 @@ func (r *reader) choices(f *fields) Choices {
 	default:
 		r.fail(f.place["verify"], "verify is target, full or none, not %q", c.Verify)
 	}
-	luks := f.mapping("luks", "luks", false)
-	c.LUKS = LUKS{
-		Type: luks.text("type"), Cipher: luks.text("cipher"), KeySize: luks.number("key-size"), Hash: luks.text("hash"), SectorSize: luks.number("sector-size"),
-		PBKDF: luks.text("pbkdf"), PBKDFMemory: luks.number("pbkdf-memory"), PBKDFForceIterations: luks.number("pbkdf-force-iterations"), IterTime: luks.number("iter-time"),
+	if _, err := lvm.ParseType(c.LVMType); c.LVMType != "" && err != nil {
+		r.fail(f.place["lvm-type"], "lvm-type: %v", err)
 	}
-	luks.end()
+	l := f.mapping("luks", "luks", false)
+	c.LUKS = LUKS{
+		Type: l.text("type"), Cipher: l.text("cipher"), KeySize: l.number("key-size"), Hash: l.text("hash"), SectorSize: l.number("sector-size"),
+		PBKDF: l.text("pbkdf"), PBKDFMemory: l.number("pbkdf-memory"), PBKDFForceIterations: l.number("pbkdf-force-iterations"), IterTime: l.number("iter-time"),
+	}
+	if _, err := luks.ParseType(c.LUKS.Type); c.LUKS.Type != "" && err != nil {
+		r.fail(l.place["type"], "type: %v", err)
+	}
+	if pbkdf := c.LUKS.PBKDF; pbkdf != "" && !slices.Contains(luks.PBKDFs, pbkdf) {
+		r.fail(l.place["pbkdf"], "pbkdf is one of %s, not %q", strings.Join(luks.PBKDFs, ", "), pbkdf)
+	}
+	l.end()
+	c.Copy = r.copy(f.mapping("copy", "copy", false))
 	return c
 }
 
@@ -203,16 +217,7 @@ func (r *reader) vm(node ast.Node) VM {
 func (r *reader) disk(node ast.Node) Disk {
 	f := r.mapping(node, "a disk", false)
 	disk := Disk{Target: f.text("target"), Source: f.text("source"), at: f.at}
-	if node, p := f.take("size"); node != nil {
-		text, isText := textOf(node)
-		if !isText {
-			text = node.GetToken().Value
-		}
-		var err error
-		if disk.Size, err = parseSize(text); err != nil {
-			r.fail(p, "%v", err)
-		}
-	}
+	disk.Size = f.size("size")
 	disk.VG, disk.LV, disk.Device = f.text("vg"), f.text("lv"), f.text("device")
 	switch {
 	case disk.Device != "" && !filepath.IsAbs(disk.Device):

@@ -63,7 +63,7 @@ func TestWhatIsWrittenIsValidByThePublishedSchema(t *testing.T) {
 }
 
 // knows matches the list that an error of an unknown key gives.
-var knows = regexp.MustCompile(`(?:it knows|one of) ([a-z, -]+?)(?:, and never.*)?$`)
+var knows = regexp.MustCompile(`(?:it knows|one of) ([a-z, _-]+?)(?:, and never.*)?$`)
 
 func TestTheSchemaHasTheKeysThatAreReadAndNoOthers(t *testing.T) {
 	text, err := os.ReadFile(schemaFile)
@@ -87,6 +87,7 @@ func TestTheSchemaHasTheKeysThatAreReadAndNoOthers(t *testing.T) {
 		"keys":      {schema.Properties["keys"], "version: 1\nkeys: {x: 1}\nvms:\n  - name: a\n"},
 		"a key":     {schema.Defs["key"], "version: 1\nkeys: {default: {x: 1}}\nvms:\n  - name: a\n"},
 		"luks":      {schema.Defs["luks"], head + "    luks: {x: 1}\n"},
+		"copy":      {schema.Defs["copy"], head + "    copy: {x: 1}\n"},
 		"a VM":      {schema.Defs["vm"], head + "    x: 1\n"},
 		"a disk":    {schema.Defs["disk"], head + "    disks:\n      - {target: vda, x: 1}\n"},
 	} {

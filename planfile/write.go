@@ -84,6 +84,12 @@ func (w *writer) number(depth int, key string, value int) {
 	}
 }
 
+func (w *writer) size(depth int, key string, value int64) {
+	if value > 0 {
+		w.entry(depth, key, formatSize(value))
+	}
+}
+
 func (w *writer) boolean(depth int, key string, value *bool) {
 	if value != nil {
 		w.entry(depth, key, strconv.FormatBool(*value))
@@ -106,6 +112,7 @@ func (*writer) choices(depth int, c Choices) string {
 	w.boolean(depth, "keep-mac", c.KeepMAC)
 	w.boolean(depth, "allow-discards", c.AllowDiscards)
 	w.boolean(depth, "encrypt-again", c.EncryptAgain)
+	w.boolean(depth, "autostart", c.Autostart)
 	w.text(depth, "verify", string(c.Verify))
 	if c.LUKS != (LUKS{}) {
 		fmt.Fprintf(w, "%sluks:\n", strings.Repeat("  ", depth))
@@ -119,6 +126,7 @@ func (*writer) choices(depth int, c Choices) string {
 		w.number(depth+1, "pbkdf-force-iterations", c.LUKS.PBKDFForceIterations)
 		w.number(depth+1, "iter-time", c.LUKS.IterTime)
 	}
+	w.copy(depth, c.Copy)
 	return w.String()
 }
 
@@ -180,9 +188,7 @@ func (w *writer) vm(vm VM) {
 	for _, disk := range vm.Disks {
 		fmt.Fprintf(w, "      - target: %s\n", scalar(disk.Target))
 		w.text(4, "source", disk.Source)
-		if disk.Size > 0 {
-			w.entry(4, "size", formatSize(disk.Size))
-		}
+		w.size(4, "size", disk.Size)
 		w.text(4, "vg", disk.VG)
 		w.text(4, "lv", disk.LV)
 		w.text(4, "device", disk.Device)

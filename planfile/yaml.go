@@ -240,6 +240,23 @@ func (f *fields) number(key string) int {
 	return 0
 }
 
+// size reads a size with its unit, in bytes.
+func (f *fields) size(key string) int64 {
+	node, p := f.take(key)
+	if node == nil {
+		return 0
+	}
+	text, isText := textOf(node)
+	if !isText {
+		text = node.GetToken().Value
+	}
+	size, err := parseSize(text)
+	if err != nil {
+		f.r.fail(p, "%v", err)
+	}
+	return size
+}
+
 func (f *fields) list(key string) []ast.Node {
 	node, p := f.take(key)
 	if node == nil {

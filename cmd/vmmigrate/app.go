@@ -22,17 +22,48 @@ type streams struct {
 
 // terminal returns the file behind w if it is a terminal.
 func terminal(w io.Writer) (*os.File, bool) {
+	if s, ok := w.(*sink); ok {
+		w = s.Writer
+	}
 	file, ok := w.(*os.File)
 	return file, ok && term.IsTerminal(int(file.Fd()))
 }
 
+// sink is where output goes, and keeps the first failure of a write.
+type sink struct {
+	io.Writer
+	err error
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	n, err := s.Writer.Write(p)
+	if s.err == nil {
+		s.err = err
+	}
+	return n, err
+}
+
+// printed is the first failure to print what was asked for: a report that is not
+// whole must not pass for one.
+func printed(w io.Writer) error {
+	if s, ok := w.(*sink); ok && s.err != nil {
+		return fmt.Errorf("print what was asked for: %w", s.err)
+	}
+	return nil
+}
+
 // run runs one command line and returns its exit code.
 func run(ctx context.Context, args []string, std streams, here machine) int {
+	std.out = &sink{Writer: std.out}
 	s := &session{streams: std, machine: here}
 	app := s.app()
+	app.Writer = &sink{Writer: std.out} // of help and version
 	arranged, err := arrange(app, args)
 	if err == nil {
 		err = app.RunContext(ctx, arranged)
+	}
+	if err == nil {
+		err = printed(app.Writer)
 	}
 	if err == nil {
 		return exitDone
@@ -96,7 +127,7 @@ func finish(command *cli.Command, path string) {
 func pathOf(c *cli.Context) string { return strings.TrimPrefix(c.Command.HelpName, c.App.HelpName+" ") }
 
 func noCommand(app *cli.App, name string) error {
-	var known []string
+	known := []string{"help"}
 	for _, command := range app.Commands {
 		if !command.Hidden {
 			known = append(known, command.Names()...)

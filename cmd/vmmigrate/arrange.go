@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -18,7 +19,7 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 	}
 	var global, path, local, rest []string
 	flags, commands := app.Flags, app.Commands
-	help := false
+	help, asked := false, false // asked is set by the word, and not the flag
 	for i := 1; i < len(args); i++ {
 		arg := args[i]
 		if arg == "--" {
@@ -32,7 +33,7 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 				continue
 			}
 			if isHelp(arg) && len(path)+len(rest) == 0 {
-				help = true
+				help, asked = true, true
 				continue
 			}
 			rest = append(rest, arg)
@@ -68,6 +69,9 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 		}
 	}
 	if help {
+		if asked && len(path) > 0 && len(rest) > 0 {
+			return nil, noSubcommand(commands, path, rest[0])
+		}
 		return helpFor(app, args[0], path, rest)
 	}
 	arranged := slices.Concat(args[:1], global, path, local)
@@ -92,6 +96,16 @@ func helpFor(app *cli.App, program string, path, rest []string) ([]string, error
 		return nil, noCommand(app, rest[0])
 	}
 	return append(append([]string{program}, path...), "--help"), nil
+}
+
+// noSubcommand refuses a word behind "help COMMAND" that is no command below it.
+func noSubcommand(below []*cli.Command, path []string, word string) error {
+	var known []string
+	for _, command := range below {
+		known = append(known, command.Names()...)
+	}
+	name := strings.Join(path, " ")
+	return &usageError{reason: fmt.Sprintf("there is no command %q%s", name+" "+word, didYouMean(word, known)), command: name}
 }
 
 func find(commands []*cli.Command, name string) *cli.Command {

@@ -173,7 +173,7 @@ func (s *session) showChecks(name string, checks []lifecycle.HeaderCheck) error 
 	if len(failed.checks) > 0 {
 		return failed
 	}
-	return nil
+	return printed(s.out)
 }
 
 // headerCheckError says that header backups are not as they should be.

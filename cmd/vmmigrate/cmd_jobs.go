@@ -85,7 +85,7 @@ func (s *session) jobs(c *cli.Context) error {
 			}
 		}
 	}
-	return nil
+	return printed(s.out)
 }
 
 func (s *session) jobLine(info migrate.JobInfo) jobLine {

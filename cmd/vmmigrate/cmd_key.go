@@ -166,7 +166,7 @@ func checkNewKey(c *cli.Context) error {
 		return bad("standard input can't give both keys")
 	case c.IsSet("new-passphrase-fd") && c.IsSet("passphrase-fd") && c.Int("new-passphrase-fd") == c.Int("passphrase-fd"):
 		return bad("one file descriptor can't give both keys")
-	case !slices.Contains([]string{"", "argon2id", "argon2i", "pbkdf2"}, c.String("pbkdf")):
+	case c.String("pbkdf") != "" && !slices.Contains(luks.PBKDFs, c.String("pbkdf")):
 		return bad(fmt.Sprintf("--pbkdf %q is none of argon2id, argon2i, pbkdf2", c.String("pbkdf")))
 	case c.Int("pbkdf-force-iterations") < 0:
 		return bad("--pbkdf-force-iterations can't be negative")

@@ -69,6 +69,9 @@ func (s *session) run(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
+	if n := c.Int("parallel"); c.IsSet("parallel") && n < 1 {
+		return &usageError{reason: fmt.Sprintf("--parallel: %d is less than 1", n), command: c.Command.Name}
+	}
 	if err := checkFlags(c); err != nil {
 		return err
 	}

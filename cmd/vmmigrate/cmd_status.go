@@ -107,7 +107,7 @@ func (s *session) statusText(report lifecycle.Report, now time.Time) error {
 			orphan.VG, orphan.LV, humanize.IBytes(uint64(orphan.Size)), orphan.Job)))
 		line(s.out, "  %s", s.again("vmmigrate jobs"))
 	}
-	return nil
+	return printed(s.out)
 }
 
 // bootNotes say below the table how a clone is unlocked at boot, and what is

@@ -124,5 +124,5 @@ func (s *session) trimText(trim lifecycle.Trim) error {
 			line(s.out, "  %s", printable(next))
 		}
 	}
-	return nil
+	return printed(s.out)
 }

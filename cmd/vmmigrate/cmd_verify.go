@@ -64,5 +64,8 @@ func (s *session) verify(c *cli.Context) error {
 			fmt.Fprintf(s.out, "%s  DIFFERS %s  %s\n", printable(v.Target), humanize.IBytes(uint64(v.Bytes)), v.Difference)
 		}
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return printed(s.out)
 }

@@ -73,6 +73,21 @@ type spot struct {
 	given map[string][]string
 	// plain says that "--" came before.
 	plain bool
+	// operands is how many of the command's own stand before.
+	operands int
+}
+
+// operand is the word of the command's usage for what stands here, such as CLONE
+// or [FILE]; "" where there is to be nothing more.
+func (w spot) operand() string {
+	words := strings.Fields(w.command.ArgsUsage)
+	switch {
+	case w.operands < len(words):
+		return words[w.operands]
+	case len(words) > 0 && strings.Contains(words[len(words)-1], "..."):
+		return words[len(words)-1]
+	}
+	return ""
 }
 
 func (w spot) begun() string { return w.before + w.partial }
@@ -88,6 +103,8 @@ func spotOf(app *cli.App, words []string) spot {
 		case w.plain || len(word) < 2 || word[0] != '-':
 			if command := find(commands, word); command != nil && !w.plain {
 				w.command, flags, commands = command, command.Flags, command.Subcommands
+			} else {
+				w.operands++
 			}
 			continue
 		case word == "--":
@@ -118,7 +135,7 @@ func spotOf(app *cli.App, words []string) spot {
 	case w.value != nil:
 		w.files = takesFile(w.value)
 	case w.command != nil && (w.plain || !strings.HasPrefix(w.partial, "-")):
-		w.files = strings.Contains(w.command.ArgsUsage, "FILE")
+		w.files = strings.Contains(w.operand(), "FILE")
 	}
 	return w
 }

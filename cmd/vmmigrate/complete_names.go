@@ -11,6 +11,7 @@ import (
 	"github.com/vmmigrate/vmmigrate/domainxml"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
 	"github.com/vmmigrate/vmmigrate/internal/command"
+	"github.com/vmmigrate/vmmigrate/luks"
 	"github.com/vmmigrate/vmmigrate/lvm"
 	"github.com/vmmigrate/vmmigrate/migrate"
 	"github.com/vmmigrate/vmmigrate/succession"
@@ -25,11 +26,11 @@ func (s *session) candidates(ctx context.Context, c *cli.Context, w spot) []stri
 		return w.flags()
 	case w.command == nil || len(w.command.Subcommands) > 0:
 		return w.commands()
-	case strings.Contains(w.command.ArgsUsage, "JOB"):
+	case strings.Contains(w.operand(), "JOB"):
 		return s.jobNames(w)
-	case strings.Contains(w.command.ArgsUsage, "NAME"):
+	case strings.Contains(w.operand(), "NAME"):
 		return s.domainNames(ctx, c, w)
-	case strings.Contains(w.command.ArgsUsage, "CLONE"):
+	case strings.Contains(w.operand(), "CLONE"):
 		return s.clonesOf(ctx, c, w)
 	}
 	return nil
@@ -51,7 +52,11 @@ func fixedValues(flag string) []string {
 	case "lvm-type":
 		return []string{"linear", "striped", "raid1", "raid10", "thin"}
 	case "pbkdf":
-		return []string{"argon2id", "argon2i", "pbkdf2"}
+		return luks.PBKDFs
+	case "perf-probe":
+		return []string{string(migrate.ProbeAuto), string(migrate.ProbeAlways), string(migrate.ProbeNever)}
+	case "key-prompt":
+		return []string{"each", "once"}
 	case "sector-size":
 		return []string{"512", "4096"}
 	case "method":

@@ -163,6 +163,7 @@ func stepCases() []explainCase {
 		{"a mapping in use", stopped(migrate.Close, &luks.BusyError{Mapper: "cr_imap_vda", Holders: []string{"process 4711 (qemu)"}})},
 		{"a volume too small", stopped(migrate.Format, &luks.TooSmallError{Device: device, Size: 1, Need: 2})},
 		{"a header of another size", stopped(migrate.Format, &luks.OffsetError{Device: device, Want: 16 << 20, Got: 2 << 20})},
+		{"an encryption that is not to be had", before(&luks.RefusedError{Reason: "Requested hash sha99 is not supported"})},
 		{"a format that cryptsetup does not know", stopped(migrate.Format, &luks.SpecError{Field: "Cipher", Reason: "unknown"})},
 		{"a mapping name that is none", stopped(migrate.Open, &luks.NameError{Name: "a/b", Reason: "it holds a slash"})},
 		{"a clone that exists", stopped(migrate.Define, &hypervisor.ExistsError{Name: "imap-luks", UUID: "3f9c2d10-0f3e-4a55-9a7e-2b8c51f0aa02", By: "name"})},

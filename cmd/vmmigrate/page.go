@@ -173,6 +173,10 @@ func entry(flag cli.Flag) flagEntry {
 		if flag.Value > 0 {
 			e.standard = fmt.Sprint(flag.Value)
 		}
+	case *cli.DurationFlag:
+		if flag.Value > 0 {
+			e.standard = strings.Replace(flag.Value.String(), "m0s", "m", 1) // 2m and not 2m0s
+		}
 	case *cli.StringSliceFlag:
 		e.repeated = true
 	}

@@ -112,7 +112,17 @@ func TestTheManPagesRenderWithoutWarnings(t *testing.T) {
 }
 
 func TestTheReferenceIsUpToDate(t *testing.T) {
-	golden(t, docs+"reference.md", reference())
+	text := reference()
+	golden(t, docs+"reference.md", text)
+	schemas, err := filepath.Glob(docs + "*.schema.json")
+	if err != nil || len(schemas) == 0 {
+		t.Fatal(schemas, err)
+	}
+	for _, schema := range schemas {
+		if name := filepath.Base(schema); !strings.Contains(text, "("+name+")") {
+			t.Errorf("the reference does not name %s", name)
+		}
+	}
 }
 
 func manName(p page) string { return strings.ReplaceAll(p.name, " ", "-") }
@@ -251,9 +261,12 @@ func reference() string {
 var schemaOf = map[string]string{
 	"vmmigrate status": "status.schema.json", "vmmigrate trim check": "trim.schema.json",
 	"vmmigrate header backup": "header-backup.schema.json", "vmmigrate header check": "header-check.schema.json",
-	"vmmigrate start, stop, unlock, lock, header restore, key (an object a line)": "life-events.schema.json",
+	"vmmigrate start, stop, unlock, lock, autostart, header restore, key (an object a line)": "life-events.schema.json",
+	"vmmigrate run --dry-run": "rehearsal.schema.json",
+	"the record that vmmigrate retire leaves": "retirement.schema.json",
+	"the file of vmmigrate plan --save (as YAML)": "plan-file.schema.json",
 	"vmmigrate plan": "plan.schema.json", "vmmigrate jobs": "jobs.schema.json", "vmmigrate verify": "verify.schema.json",
-	"vmmigrate run, resume, rollback (an object a line)": "events.schema.json",
+	"vmmigrate run, resume, rollback, cutover, retire (an object a line)": "events.schema.json",
 }
 
 func markdown(text string) string {

@@ -40,6 +40,7 @@ func Conformance(t *testing.T, env Env) {
 		{"closing what is not open is no error", closed},
 		{"a device too small is refused and not written", small},
 		{"what cryptsetup would refuse halfway is refused before", refused},
+		{"what can't be had here is known before a device is touched", tried},
 		{"a device without a header is told from one that is not there", bare},
 		{"a header is backed up once, for its owner only", backup},
 		{"flags given for good are in the header", persistent},

@@ -12,6 +12,7 @@ import (
 // Client is what *luks.Client and *Fake have in common.
 type Client interface {
 	Format(ctx context.Context, spec luks.FormatSpec, key luks.Key) (luks.Header, error)
+	Try(ctx context.Context, spec luks.FormatSpec) error
 	Open(ctx context.Context, device, mapper string, key luks.Key, options luks.OpenOptions) error
 	Close(ctx context.Context, mapper string) error
 	IsLUKS(ctx context.Context, device string) (bool, error)

@@ -154,6 +154,20 @@ func (f *Fake) mapped(path string) (luks.Mapping, bool) {
 	return m.Mapping, true
 }
 
+// Try implements Client. It knows a few ciphers and hashes.
+func (*Fake) Try(_ context.Context, spec luks.FormatSpec) error {
+	cipher, _, _ := strings.Cut(spec.Cipher, "-")
+	switch {
+	case !slices.Contains([]string{"aes", "serpent", "twofish"}, cipher):
+		return &luks.RefusedError{Reason: "the kernel has no " + spec.Cipher}
+	case spec.Hash != "" && !slices.Contains([]string{"sha1", "sha256", "sha512"}, spec.Hash):
+		return &luks.RefusedError{Reason: "there is no hash " + spec.Hash}
+	case strings.Contains(spec.Cipher, "-xts-") && spec.KeySize != 256 && spec.KeySize != 512:
+		return &luks.RefusedError{Reason: fmt.Sprintf("%s takes no key of %d bits", spec.Cipher, spec.KeySize)}
+	}
+	return nil
+}
+
 // Format implements Client.
 func (f *Fake) Format(ctx context.Context, spec luks.FormatSpec, key luks.Key) (luks.Header, error) {
 	spec.Type = cmp.Or(spec.Type, luks.LUKS2)
