@@ -196,7 +196,7 @@ func earlier(a, b string) bool {
 }
 
 func (h host) orderlyShutdown(t *testing.T) {
-	text := h.sh(t, `journalctl --no-pager -b -1 -o short-monotonic --output-fields=MESSAGE _COMM=vmmigrate + _COMM=systemd-cryptse + _COMM=libvirt-guests. + UNIT="$1" + UNIT="$2" + UNIT=libvirtd.service + UNIT=libvirt-guests.service`, unit, crypt)
+	text := h.sh(t, `journalctl --no-pager -b -1 -o short-monotonic --output-fields=MESSAGE SYSLOG_IDENTIFIER=vmmigrate + SYSLOG_IDENTIFIER=systemd-cryptsetup + SYSLOG_IDENTIFIER=libvirt-guests.sh + UNIT="$1" + UNIT="$2" + UNIT=libvirtd.service + UNIT=libvirt-guests.service`, unit, crypt)
 	t.Log("\n" + text)
 	last := -1
 	for _, says := range []string{"imap-luks: off", "vda: locked", "Stopped " + unit, "Stopped " + crypt} {
