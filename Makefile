@@ -76,13 +76,14 @@ shell-testhost: setup build
 
 # Loop devices as fast as memory, the same held to a disk's speed, dm-crypt in
 # the test host, and what a run costs beside copying; docs/PERFORMANCE.md tells
-# how to read it. Ten minutes on two quiet processors.
+# how to read it. Twenty minutes on two quiet processors.
 bench: setup build
 	$(GO) build -o $(CACHE)/bin/bench ./bench
 	$(CACHE)/bin/bench -rounds $(ROUNDS)
 	$(CACHE)/bin/bench -rounds $(ROUNDS) -size 512MiB -rate 500MB -memory=false
 	go run ./e2e/cmd/testhost run -quiet -program $(CACHE)/bin/bench -- bench -crypt -rounds $(ROUNDS) -size 128MiB -memory=false
 	go run ./e2e/cmd/testhost cost
+	$(MAKE) bench-images bench-plan
 
 # Images that are read beside qemu-img.
 bench-images: setup

@@ -15,15 +15,17 @@ guest="busybox-static e2fsprogs fdisk grub-common grub-pc-bin genisoimage"
 corpus="libxml2-utils xz-utils groff-base"
 # What judges and installs the packages.
 packages="lintian rpm man-db"
+# What completes its commands.
+shells="zsh fish"
 # What docs/verification.md has people type.
 pages="xxd"
 # Who else copies disks, for make bench.
 peers="libnbd-bin"
 
 # shellcheck disable=SC2086 # one word a package
-there=" $(dpkg-query -W -f '${db:Status-Status}:${Package} ' $host $boot $guest $corpus $packages $pages $peers 2>/dev/null || true)"
+there=" $(dpkg-query -W -f '${db:Status-Status}:${Package} ' $host $boot $guest $corpus $packages $shells $pages $peers 2>/dev/null || true)"
 missing=
-for package in $host $boot $guest $corpus $packages $pages $peers; do
+for package in $host $boot $guest $corpus $packages $shells $pages $peers; do
 	case $there in
 	*" installed:$package "*) ;;
 	*) missing="$missing $package" ;;

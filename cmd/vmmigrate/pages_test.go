@@ -67,6 +67,7 @@ func topics() []topic {
 			{"/var/lib/vmmigrate/records/JOB.json", "the record of a retirement: what was wiped, when and how; its schema is docs/retirement.schema.json"},
 			{"/var/lib/vmmigrate/retirements/JOB", "how far a retirement has come, and the original's definition"},
 			{"/var/lib/vmmigrate/headers", "the header backups of vmmigrate header backup, each with its digest beside it; move them off the host"},
+			{"/var/lib/vmmigrate/crypttab", "copies of /etc/crypttab from before each change by autostart enable and disable"},
 			{"/var/lib/vmmigrate/jobs/JOB/DISK.luks-header", "the backup of a new volume's LUKS header: whoever has it and an old passphrase can open the volume"},
 		}},
 	}
