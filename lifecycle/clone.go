@@ -3,6 +3,8 @@ package lifecycle
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -169,6 +171,9 @@ type Orphan struct {
 	Job string `json:"job"`
 	// Size is in bytes.
 	Size int64 `json:"size"`
+	// Definition is the file in the state directory that brings the clone back,
+	// with virsh define; not there where none was kept.
+	Definition string `json:"definition,omitempty"`
 }
 
 // orphans are the volumes with a job's tag that no clone claims.
@@ -185,11 +190,20 @@ func (m *Manager) orphans(ctx context.Context, clones []*Clone) ([]Orphan, error
 	for _, lv := range lvs {
 		for _, tag := range lv.Tags {
 			if job, ours := strings.CutPrefix(tag, tagPrefix); ours && !claimed[tag] {
-				found = append(found, Orphan{VG: lv.VG, LV: lv.Name, Job: job, Size: lv.Size})
+				found = append(found, Orphan{VG: lv.VG, LV: lv.Name, Job: job, Size: lv.Size, Definition: m.definition(job)})
 			}
 		}
 	}
 	return found, nil
+}
+
+// definition is the file in which a job has kept its clone's definition, or "".
+func (m *Manager) definition(job string) string {
+	path := filepath.Join(m.StateDir, "jobs", filepath.Base(job), "clone.xml")
+	if _, err := os.Stat(path); m.StateDir == "" || err != nil {
+		return ""
+	}
+	return path
 }
 
 func isGone(err error) bool {

@@ -3,6 +3,8 @@ package lifecycle
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -261,9 +263,18 @@ func TestANameThatIsNoCloneSaysWhatIs(t *testing.T) {
 	}
 	no(t, w.virt.Undefine(t.Context(), cloneUUID))
 	err = wrong[*UnknownCloneError](t, w.Unlock(t.Context(), "imap-luks"))
-	want := []Orphan{{"vg0", "imap-vda-luks", job, 24 * mib}, {"vg0", "imap-vdb-luks", job, 24 * mib}}
+	want := []Orphan{{VG: "vg0", LV: "imap-vda-luks", Job: job, Size: 24 * mib}, {VG: "vg0", LV: "imap-vdb-luks", Job: job, Size: 24 * mib}}
 	if err.Defined || !slices.Equal(err.Orphans, want) {
 		t.Errorf("undefined: %+v", err)
+	}
+	kept := filepath.Join(w.StateDir, "jobs", job, "clone.xml")
+	no(t, os.MkdirAll(filepath.Dir(kept), 0o700))
+	no(t, os.WriteFile(kept, nil, 0o600))
+	err = wrong[*UnknownCloneError](t, w.Unlock(t.Context(), "imap-luks"))
+	for _, orphan := range err.Orphans {
+		if orphan.Definition != kept {
+			t.Errorf("its definition is in %q", orphan.Definition)
+		}
 	}
 }
 

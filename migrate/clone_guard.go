@@ -4,56 +4,94 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/vmmigrate/vmmigrate/blockcopy"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
+	"github.com/vmmigrate/vmmigrate/lvm"
 )
 
 // guardClone keeps a rollback from destroying what a started clone's guest has
 // written. The evidence is that the clone runs, or that its payload no longer
 // has the digests of the copy. A payload that is locked can't be compared, and
-// is taken for started.
+// is taken for started. That the clone is no longer defined makes no difference:
+// its disks are what counts.
 func (j *Job) guardClone(ctx context.Context, force bool) error {
-	domain, err := j.idleClone(ctx)
-	if domain == nil || err != nil || force {
-		return err
-	}
-	for i := range j.Plan.Disks {
-		disk := &j.Plan.Disks[i]
-		evidence, err := j.written(ctx, disk)
-		if err != nil {
-			return fmt.Errorf("compare %s with what was copied: %w", disk.Device, err)
-		}
-		if evidence != "" {
-			return &CloneStartedError{Clone: domain.Name, Evidence: evidence}
-		}
-	}
-	return nil
+	return j.guard(ctx, force, func(disk *DiskPlan) (string, error) { return j.written(ctx, disk) })
 }
 
 // guardQuickly is guardClone without reading a payload: what can be told before
 // somebody is asked whether they mean it.
 func (j *Job) guardQuickly(ctx context.Context, force bool) error {
-	domain, err := j.idleClone(ctx)
-	if domain == nil || err != nil || force {
-		return err
-	}
-	for i := range j.Plan.Disks {
-		disk := &j.Plan.Disks[i]
+	return j.guard(ctx, force, func(disk *DiskPlan) (string, error) {
 		evidence, chunks, err := j.incomparable(ctx, disk)
-		if err != nil {
-			return err
-		}
 		if chunks != nil {
 			_ = chunks.Close() // nothing was done with it
 		}
+		return evidence, err
+	})
+}
+
+// guard refuses a rollback when look finds evidence on a disk.
+func (j *Job) guard(ctx context.Context, force bool, look func(*DiskPlan) (evidence string, err error)) error {
+	domain, err := j.idleClone(ctx)
+	if err != nil || force || domain == nil && (!j.cameToDefine() || j.undefinedIt()) {
+		return err
+	}
+	started := &CloneStartedError{Clone: j.Plan.Clone.Name, Job: j.Plan.Job, Undefined: domain == nil}
+	if domain != nil {
+		started.Clone = domain.Name
+	} else {
+		started.Definition = j.Store.Definition(j.Plan.Job)
+	}
+	for i := range j.Plan.Disks {
+		disk := &j.Plan.Disks[i]
+		if domain == nil {
+			if there, err := j.holdsData(ctx, disk); err != nil || !there {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		evidence, err := look(disk)
+		if err != nil {
+			return fmt.Errorf("compare %s with what was copied: %w", disk.Device, err)
+		}
 		if evidence != "" {
-			return &CloneStartedError{Clone: domain.Name, Evidence: evidence}
+			started.Evidence = evidence
+			if open, err := j.openOurs(ctx, disk); err == nil && !open {
+				started.Locked = disk
+			}
+			return started
 		}
 	}
 	return nil
+}
+
+// holdsData says whether there is anything on a disk's volume that a rollback
+// would remove. A volume that is only not to be seen may come back.
+func (j *Job) holdsData(ctx context.Context, disk *DiskPlan) (bool, error) {
+	if disk.Volume.Kind == NewLV {
+		lv, err := j.Volumes.LV(ctx, disk.Volume.VG, disk.Volume.Name)
+		var missing *lvm.NotFoundError
+		if errors.As(err, &missing) {
+			return missing.Kind == "volume group", nil
+		}
+		return err == nil && slices.Contains(lv.Tags, j.Plan.Tag()), err
+	}
+	_, err := j.Devices.Inspect(ctx, disk.Volume.Path)
+	if !errors.Is(err, fs.ErrNotExist) || disk.Volume.Kind == OnDevice {
+		return true, nil
+	}
+	var note fileNote
+	if found, err := j.noted(CreateVolume, disk, &note); err != nil || !found {
+		return false, err
+	}
+	return j.sameFolder(ctx, disk, note) != nil, nil
 }
 
 // idleClone is the job's clone, or nil if there is none. One that runs, or whose
@@ -93,11 +131,11 @@ func (j *Job) written(ctx context.Context, disk *DiskPlan) (evidence string, err
 // incomparable says why a payload can't be compared with what was copied, or
 // returns the record to compare it with.
 func (j *Job) incomparable(ctx context.Context, disk *DiskPlan) (evidence string, chunks *blockcopy.Chunks, err error) {
-	mapping, err := j.mapping(ctx, disk)
+	open, err := j.openOurs(ctx, disk)
 	if err != nil {
 		return "", nil, err
 	}
-	if !mapping.open || !strings.EqualFold(mapping.UUID, disk.LUKSUUID) {
+	if !open {
 		return fmt.Sprintf("its disk %s is locked, so that it can't be compared with the copy", disk.Target), nil, nil
 	}
 	chunks, err = blockcopy.LoadChunks(j.chunksPath(disk))
@@ -105,4 +143,10 @@ func (j *Job) incomparable(ctx context.Context, disk *DiskPlan) (evidence string
 		return "the record of the copy is gone", nil, nil
 	}
 	return "", chunks, err
+}
+
+// openOurs says whether the mapping of a disk's name is open, and of its volume.
+func (j *Job) openOurs(ctx context.Context, disk *DiskPlan) (bool, error) {
+	mapping, err := j.mapping(ctx, disk)
+	return mapping.open && strings.EqualFold(mapping.UUID, disk.LUKSUUID), err
 }

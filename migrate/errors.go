@@ -140,11 +140,22 @@ type CloneStartedError struct {
 	Running bool
 	// Evidence says how it is known.
 	Evidence string
+	// Locked is the disk that can't be compared since it is not open, nil where
+	// that is not the evidence.
+	Locked *DiskPlan
+	// Job is the job, and Undefined says that libvirt no longer has its clone.
+	// Definition is the file that brings it back then, or "".
+	Job        string
+	Undefined  bool
+	Definition string
 }
 
 func (e *CloneStartedError) Error() string {
 	if e.Running {
 		return fmt.Sprintf("the clone %q is running", e.Clone)
+	}
+	if e.Undefined {
+		return fmt.Sprintf("the clone %q is not defined, and may have been started since the copy (%s), so its disk may hold what exists nowhere else", e.Clone, e.Evidence)
 	}
 	return fmt.Sprintf("the clone %q may have been started since the copy (%s), so its disk may hold what exists nowhere else", e.Clone, e.Evidence)
 }
@@ -165,6 +176,10 @@ func (e *CloneRenamedError) Error() string {
 type OriginalRetiredError struct {
 	// Clone is the domain's name.
 	Clone string
+	// Undefined says that libvirt no longer has it, and Definition is the file
+	// that brings it back then, or "".
+	Undefined  bool
+	Definition string
 }
 
 func (e *OriginalRetiredError) Error() string {

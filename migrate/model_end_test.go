@@ -107,11 +107,12 @@ func (m *model) endRolledBack() {
 	m.rt.Helper()
 	m.trace = append(m.trace, "rolled back")
 	if job, there := m.job(); there {
+		kept := m.guestData()
 		err := m.rollback(job.ID, false)
 		var started *CloneStartedError
 		switch {
-		case m.wrote && m.clone() && !errors.As(err, &started):
-			m.fail("a clone whose guest has written was removed: %v", err)
+		case kept && !errors.As(err, &started):
+			m.fail("what a clone's guest has written was removed: %v", err)
 		case errors.As(err, &started):
 			if err := m.rollback(job.ID, true); err != nil {
 				m.fail("with force: %v", err)

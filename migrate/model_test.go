@@ -156,16 +156,24 @@ func (m *model) backward() {
 		return
 	}
 	m.fault()
+	kept := m.guestData()
 	err := m.rollback(job.ID, false)
 	m.trace = append(m.trace, fmt.Sprintf("(%s %d %v: %v)", m.mode, m.at, m.hit, err))
 	var started *CloneStartedError
-	if m.wrote && m.clone() && err == nil {
-		m.fail("a clone whose guest has written was removed")
+	if kept && !m.guestData() {
+		m.fail("what a clone's guest has written was removed")
 	}
 	if !m.wrote && errors.As(err, &started) && !strings.Contains(started.Evidence, "locked") {
 		m.fail("a clone that was not started is taken for one: %v", err)
 	}
 	m.restart(m.dead && rapid.Bool().Draw(m.rt, "with the power"))
+}
+
+// guestData says whether there is what the clone's guest has written, whether
+// or not the clone is still defined.
+func (m *model) guestData() bool {
+	lv, err := m.lvm.LV(context.Background(), "vg0", "imap-vda-luks")
+	return m.wrote && err == nil && len(lv.Tags) > 0 && strings.HasPrefix(lv.Tags[0], "vmmigrate")
 }
 
 // clone says whether our clone is defined.
@@ -204,7 +212,7 @@ func (m *model) volumeRemoved() {
 }
 
 func (m *model) cloneUndefined() {
-	if m.clone() && !m.wrote {
+	if m.clone() {
 		m.virt.remove(m.rt, "imap-luks")
 	}
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
+
+	"github.com/google/renameio/v2"
 
 	"github.com/vmmigrate/vmmigrate/domainxml"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
@@ -58,8 +61,19 @@ func (j *Job) needed(ctx context.Context) error {
 		return nil
 	}
 	domain, found, err := j.cloneElsewhere(ctx)
-	if err != nil || !found {
+	if err != nil {
 		return err
+	}
+	retired, err := j.Store.retired(j.Plan)
+	switch {
+	case err != nil:
+		return err
+	case retired && !found:
+		return &OriginalRetiredError{Clone: j.Plan.Clone.Name, Undefined: true, Definition: j.Store.Definition(j.Plan.Job)}
+	case retired:
+		return &OriginalRetiredError{Clone: domain.Name}
+	case !found:
+		return nil
 	}
 	raw, err := j.Hypervisor.XML(ctx, domain.UUID)
 	if isGone(err) {
@@ -84,7 +98,22 @@ func (j *Job) needed(ctx context.Context) error {
 func (j *Job) cameToDefine() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return slices.ContainsFunc(j.journal.Records(), func(r journal.Record) bool { return StepName(r.Step) == Define })
+	return slices.ContainsFunc(j.journal.Records(), func(r journal.Record) bool {
+		return StepName(r.Step) == Define && r.Kind == journal.Intent
+	})
+}
+
+// undefinedIt says whether a rollback has taken the clone's definition away. It
+// had seen by then that nothing on the disks was to be kept.
+func (j *Job) undefinedIt() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, r := range slices.Backward(j.journal.Records()) {
+		if StepName(r.Step) == Define {
+			return r.Kind == journal.Undone
+		}
+	}
+	return false
 }
 
 // cloneElsewhere looks through all domains for the one that was cut over from the
@@ -161,6 +190,10 @@ func (define) Do(ctx context.Context, job *Job, _ *DiskPlan, _ Standing) error {
 	if err != nil {
 		return err
 	}
+	// Should somebody undefine the clone, its disks are no good without it.
+	if err := job.keepDefinition(rewritten.XML); err != nil {
+		return err
+	}
 	domain, found, err := job.clone(ctx)
 	if err == nil && !found {
 		domain, err = job.Hypervisor.Define(ctx, rewritten.XML)
@@ -183,6 +216,19 @@ func (define) Do(ctx context.Context, job *Job, _ *DiskPlan, _ Standing) error {
 			return errors.Join(err, fmt.Errorf("and the clone could not be undefined: %w", undoErr))
 		}
 		return err
+	}
+	return nil
+}
+
+// keepDefinition puts the clone's definition into the job's folder.
+func (j *Job) keepDefinition(xml []byte) error {
+	path := filepath.Join(j.Dir, definitionFile)
+	err := renameio.WriteFile(path, xml, 0o600, renameio.WithPermissions(0o600))
+	if err == nil {
+		err = syncPath(j.Dir) // renameio flushes the file and not its name
+	}
+	if err != nil {
+		return &journal.WriteError{Path: path, Err: err}
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ import (
 //	jobs/ID/journal             what was intended and done
 //	jobs/ID/TARGET.chunks       the digests of the chunks copied so far
 //	jobs/ID/TARGET.luks-header  the backup of the new volume's LUKS header
+//	jobs/ID/clone.xml           the clone's definition, as libvirt was given it
 //	locks/HASH                  held while a job works on a VM, LV or mapping
 type Store struct {
 	// Dir is the state directory, mode 0700.
@@ -100,6 +101,19 @@ func (e *AmbiguousJobError) Error() string {
 func (s Store) jobs() string            { return filepath.Join(s.Dir, "jobs") }
 func (s Store) locks() string           { return filepath.Join(s.Dir, "locks") }
 func (s Store) jobDir(id string) string { return filepath.Join(s.jobs(), id) }
+
+// Definition is the file that keeps the clone's definition as its job has had it
+// defined, or "" where there is none: virsh define brings the clone back from
+// it. It holds passwords, such as those of consoles, and root alone may read it.
+func (s Store) Definition(job string) string {
+	path := filepath.Join(s.jobDir(job), definitionFile)
+	if there, err := exists(path); err != nil || !there {
+		return ""
+	}
+	return path
+}
+
+const definitionFile = "clone.xml"
 
 // NewID makes a job's id: the time, so that they sort, and some of the UUID
 // that was drawn for the clone, so that two are never the same. It holds only

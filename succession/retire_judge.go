@@ -61,7 +61,7 @@ func (e *Env) Judge(ctx context.Context, name string, o RetireOptions) (plan *Re
 	}
 	j := &judge{Env: e, clone: clone, plan: &Retirement{
 		Clone: clone.Name, CloneUUID: clone.UUID, Original: origin.Name, OriginalUUID: origin.UUID,
-		Method: o.Method, Keep: o.Keep, Pace: o.Pace, Began: e.Now().UTC(), Job: e.Store.NewID(clone.UUID),
+		Method: o.Method, Keep: o.Keep, Pace: o.Pace, Began: e.Now().UTC(), Job: e.Store.NewID(clone.UUID), Move: origin.Job,
 	}}
 	if err := e.Clones.Examine(ctx, clone); err != nil {
 		return nil, nil, err
@@ -200,7 +200,7 @@ func (j *judge) judgeDisk(ctx context.Context, disk domainxml.OriginDisk) error 
 		j.against(Other, d.Target, "", "%s has %d bytes now, and had %d when it was copied", d.Path, facts.Size, d.Size)
 		return nil
 	}
-	d.Block = facts.Block
+	d.Block, d.Resolved = facts.Block, facts.Resolved
 	d.Kind = d.describe(facts, segments, thin)
 	for _, word := range limits(j.plan.Method, d.Kind, facts) {
 		if text := d.Target + ": " + word; !containsText(j.plan.Words, text) {

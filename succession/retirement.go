@@ -29,6 +29,8 @@ func Methods() []Method { return []Method{Discard, Zero, Random} }
 // with.
 type Retirement struct {
 	Job string `json:"job"`
+	// Move is the job that made the clone: from now on it is not rolled back.
+	Move string `json:"move"`
 	// Clone and CloneUUID name the clone that stays, and Original and
 	// OriginalUUID the VM that goes. Defined says whether that is defined.
 	Clone        string `json:"clone"`
@@ -67,6 +69,8 @@ type Retiree struct {
 	ID    string `json:"id"`
 	Size  int64  `json:"size"`
 	Block bool   `json:"block"`
+	// Resolved is the path without symbolic links.
+	Resolved string `json:"resolved,omitempty"`
 	// VG and LV name the volume, where it is one.
 	VG string `json:"vg,omitempty"`
 	LV string `json:"lv,omitempty"`
@@ -101,7 +105,7 @@ func (j RetireJob) Named(name string) bool {
 }
 
 func retireShelf(store migrate.Store) migrate.Shelf {
-	return migrate.Shelf{Store: store, Name: "retirements"}
+	return store.Retirements()
 }
 
 // RetireJobs lists the retirements in the state directory, oldest first.

@@ -105,6 +105,9 @@ func (s *session) statusText(report lifecycle.Report, now time.Time) error {
 	for _, orphan := range report.Orphans {
 		line(s.out, "\n%s", printable(fmt.Sprintf("%s/%s (%s) was made by job %s and belongs to no VM: its clone was undefined, or the job is not done.",
 			orphan.VG, orphan.LV, humanize.IBytes(uint64(orphan.Size)), orphan.Job)))
+		if orphan.Definition != "" {
+			line(s.out, "  %s", printable(command.Quote([]string{"virsh", "define", orphan.Definition})+"   # brings the clone back"))
+		}
 		line(s.out, "  %s", s.again("vmmigrate jobs"))
 	}
 	return printed(s.out)

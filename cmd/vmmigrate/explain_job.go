@@ -47,12 +47,17 @@ func explainJob(err error) (advice, bool) {
 		a.state = unchanged
 		a.details = []string{"if it is to go all the same: virsh undefine, cryptsetup close and lvremove, by hand"}
 		a.next = []string{"vmmigrate status " + named(only.Clone)}
+		if only.Undefined {
+			a.next = defineAgain(&a, only.Definition)
+		}
 	case errors.As(err, &renamed):
 		a.state = unchanged
 		a.details = []string{"its disks are those that the rollback would remove"}
 		a.next = []string{"vmmigrate cutover --undo " + named(renamed.Now)}
 	case errors.As(err, &clone) && clone.Running:
 		a.state, a.next = unchanged, []string{virsh("shutdown", clone.Clone)}
+	case errors.As(err, &clone) && clone.Undefined:
+		explainUndefined(&a, clone)
 	case errors.As(err, &clone):
 		a.state, a.next = unchanged, []string{"vmmigrate rollback --force " + named(clone.Clone) + "   # destroys what its guest has written"}
 	case errors.As(err, &locked):
@@ -67,6 +72,26 @@ func explainJob(err error) (advice, bool) {
 		return explainJournal(err)
 	}
 	return a, true
+}
+
+// explainUndefined tells of a clone that was undefined, whose disks are still
+// there. To look at them they have to be opened, by hand or as a clone's.
+func explainUndefined(a *advice, err *migrate.CloneStartedError) {
+	a.state = unchanged
+	if disk := err.Locked; disk != nil {
+		a.details = []string{"once it is open, rollback compares it: " + command.Quote([]string{"cryptsetup", "open", disk.Volume.Path, disk.Mapper})}
+	}
+	a.next = append(defineAgain(a, err.Definition), "vmmigrate rollback --force "+err.Job+"   # destroys what its guest has written")
+}
+
+// defineAgain is the command that brings a clone back from its definition in the
+// state directory, where that was kept.
+func defineAgain(a *advice, definition string) []string {
+	if definition != "" {
+		return []string{command.Quote([]string{"virsh", "define", definition}) + "   # brings the clone back"}
+	}
+	a.details = append(a.details, "a definition that was kept, as by virsh dumpxml, brings the clone back: virsh define FILE")
+	return nil
 }
 
 // jobNames are the names by which jobs can be meant.

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/vmmigrate/vmmigrate/internal/command"
@@ -77,7 +78,18 @@ func explainUnknownClone(a *advice, err *lifecycle.UnknownCloneError) {
 	for _, orphan := range err.Orphans {
 		a.details = append(a.details, fmt.Sprintf("    %s/%s, made by job %s", orphan.VG, orphan.LV, orphan.Job))
 	}
-	a.details = append(a.details, "a definition that was kept, as by virsh dumpxml, brings the clone back: virsh define FILE")
+	var again []string
+	for _, orphan := range err.Orphans {
+		if orphan.Definition != "" && !slices.Contains(again, orphan.Definition) {
+			again = append(again, orphan.Definition)
+		}
+	}
+	if len(again) == 0 {
+		defineAgain(a, "")
+	}
+	for _, definition := range again {
+		a.next = append(a.next, defineAgain(a, definition)...)
+	}
 	a.next = append(a.next, "vmmigrate jobs")
 }
 

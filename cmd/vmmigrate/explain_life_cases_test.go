@@ -13,6 +13,8 @@ import (
 func lifeCases() []explainCase {
 	const clone, uuid = "imap-luks", "0b5a4f5e-7f3b-4f0e-9d86-3a6f0c1b2d01"
 	orphan := lifecycle.Orphan{VG: "vg0", LV: "imap-vda-luks", Job: testJob, Size: 1 << 30}
+	kept := orphan
+	kept.Definition = "/var/lib/vmmigrate/jobs/" + testJob + "/clone.xml"
 	busy := &luks.BusyError{Mapper: "cr_imap_vda", Holders: []string{"a mount at /mnt"}}
 	check := func(verdict lifecycle.Verdict, file string) *headerCheckError {
 		return &headerCheckError{clone: clone, checks: []lifecycle.HeaderCheck{{Disk: "vda", Volume: "vg0/imap-vda-luks", File: file, Verdict: verdict}}}
@@ -25,6 +27,7 @@ func lifeCases() []explainCase {
 		{"an original named in its clone's place", &lifecycle.UnknownCloneError{Name: "imap", Defined: true, Clones: []string{clone}, Known: []string{clone}}},
 		{"a VM that was never moved", &lifecycle.UnknownCloneError{Name: "web", Defined: true, Known: []string{clone}}},
 		{"a clone that was undefined behind our back", &lifecycle.UnknownCloneError{Name: clone, Orphans: []lifecycle.Orphan{orphan}}},
+		{"a clone that was undefined and whose definition was kept", &lifecycle.UnknownCloneError{Name: clone, Orphans: []lifecycle.Orphan{kept, kept}}},
 		{"a disk that was opened by hand under another name", &lifecycle.OpenElsewhereError{Clone: clone, Disk: "vda", Mapper: "rescue", Want: "cr_imap_vda"}},
 		{"a disk that was opened read-only by hand", &lifecycle.OpenElsewhereError{Clone: clone, Disk: "vda", Mapper: "cr_imap_vda", Want: "cr_imap_vda", ReadOnly: true}},
 		{"a mapping of another volume under the disk's name", &lifecycle.NameTakenError{Clone: clone, Disk: "vda", Mapper: "cr_imap_vda", Holds: uuid}},

@@ -39,7 +39,7 @@ func hosts() lifecycle.Report {
 			}},
 		},
 		LostBoots: []lifecycle.LostBoot{{Clone: "mail-luks", Job: testJob, Unit: "vmmigrate-guest@mail.service"}}, BootProblem: "/etc/crypttab: permission denied",
-		Orphans: []lifecycle.Orphan{{VG: "vg0", LV: "old-vda-luks", Job: testJob, Size: 1 << 30}},
+		Orphans: []lifecycle.Orphan{{VG: "vg0", LV: "old-vda-luks", Job: testJob, Size: 1 << 30}, {VG: "vg0", LV: "web-vda-luks", Job: testJob, Size: 2 << 30, Definition: "/var/lib/vmmigrate/jobs/" + testJob + "/clone.xml"}},
 	}
 }
 

@@ -245,5 +245,6 @@ func (o outcome) locked() bool {
 	return !o.killed && o.code == exitRefused && strings.Contains(o.output, "left at work")
 }
 
-// jobDefined says whether the job came as far as having its clone defined.
-func jobDefined() bool { return journalSays(`"kind":"done","step":"define"`) }
+// jobDefined says whether the job came as far as having its clone defined, or
+// may have.
+func jobDefined() bool { return journalSays(`"kind":"intent","step":"define"`) }
