@@ -78,9 +78,13 @@ func (r *retiring) record() (RetireRecord, error) {
 		if err != nil {
 			return record, err
 		}
+		removed, err := r.removed(disk)
+		if err != nil {
+			return record, err
+		}
 		record.Disks = append(record.Disks, DiskRecord{
 			Disk: disk.Target, Path: disk.Path, ID: disk.ID, Kind: disk.Kind, Bytes: disk.Size, Overwritten: wiped.Overwritten, Discarded: wiped.Discarded,
-			Seconds: wiped.Seconds, Verified: read.Digest != "", Digest: read.Digest, Removed: !r.Keep,
+			Seconds: wiped.Seconds, Verified: read.Digest != "", Digest: read.Digest, Removed: removed,
 		})
 	}
 	if r.Defined {

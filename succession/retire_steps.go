@@ -284,31 +284,3 @@ func (r *retiring) progress(step migrate.StepName, disk *Retiree) func(blockcopy
 		r.report(migrate.Event{Event: migrate.Progress, Step: step, Disk: disk.Target, Bytes: p.Done, Total: p.Total, BytesPerSecond: p.BytesPerSecond, ETA: p.ETA})
 	}
 }
-
-// removeDisk removes the volume or file, if it still is the one that was wiped.
-// This is the one thing that vmmigrate removes without having made it.
-func (r *retiring) removeDisk(ctx context.Context, disk *Retiree) error {
-	if r.Keep {
-		r.said = "kept"
-		return nil
-	}
-	kind, id, _ := strings.Cut(disk.ID, " ")
-	r.said = disk.Path
-	if kind == "lv" {
-		return r.Volumes.RemoveExactly(ctx, disk.VG, disk.LV, id, disk.Size)
-	}
-	facts, err := r.Plain.Look(ctx, disk.Path)
-	if isMissing(err) {
-		return nil // a crash came between the act and its record
-	}
-	if err != nil {
-		return err
-	}
-	if facts.Block || facts.Size != disk.Size || fmt.Sprint(facts.Inode) != id {
-		return fmt.Errorf("%s is another file by now, and stays", disk.Path)
-	}
-	if err := os.Remove(disk.Path); err != nil {
-		return err
-	}
-	return syncPath(filepath.Dir(disk.Path))
-}
