@@ -168,7 +168,10 @@ func (m *Manager) slot(ctx context.Context, disk *Disk, key luks.Key) (int, erro
 	if errors.As(err, &wrong) {
 		return -1, nil
 	}
-	return slot, err
+	if err != nil {
+		return -1, err
+	}
+	return slot, nil
 }
 
 // AddKey has all disks of a clone unlock with a further key as well. A disk
@@ -202,11 +205,11 @@ func (m *Manager) add(ctx context.Context, clone *Clone, key, added luks.Key, op
 	for i := range clone.Disks {
 		disk := &clone.Disks[i]
 		slot, err := m.addTo(ctx, clone, disk, key, added, options)
-		if err != nil {
-			return nil, m.unadd(ctx, clone, key, made, err)
-		}
 		if slot >= 0 {
 			made = append(made, KeySlot{Disk: disk.Target, Volume: disk.Volume(), Slot: slot})
+		}
+		if err != nil {
+			return nil, m.unadd(ctx, clone, key, made, err)
 		}
 	}
 	for _, slot := range made {
@@ -215,7 +218,8 @@ func (m *Manager) add(ctx context.Context, clone *Clone, key, added luks.Key, op
 	return made, nil
 }
 
-// addTo adds a key to one disk and tries it; -1 is one that fitted already.
+// addTo adds a key to one disk and tries it. The slot is one that it made, with
+// an error too; -1 is a disk that has no new slot.
 func (m *Manager) addTo(ctx context.Context, clone *Clone, disk *Disk, key, added luks.Key, options KeyOptions) (int, error) {
 	if has, err := m.slot(ctx, disk, added); err != nil || has >= 0 {
 		return -1, err
@@ -228,8 +232,18 @@ func (m *Manager) addTo(ctx context.Context, clone *Clone, disk *Disk, key, adde
 		return -1, &NoSlotError{Clone: clone.Name, Disk: disk.Target, Volume: disk.Volume(), Slots: most}
 	}
 	err := m.Encryption.AddKey(ctx, disk.Below.Path, key, added, luks.AddKeyOptions{Slot: slot, PBKDF: options.PBKDF, PBKDFForceIterations: options.Iterations})
+	var taken *luks.SlotError
+	if errors.As(err, &taken) {
+		return -1, err // somebody else was faster, and the slot is theirs
+	}
 	if err != nil {
-		return -1, err
+		// Whether cryptsetup came to it before it failed, or was stopped, is seen
+		// on the disk.
+		has, lookErr := m.slot(context.WithoutCancel(ctx), disk, added)
+		if lookErr != nil {
+			err = &KeysPartlyError{Clone: clone.Name, Err: errors.Join(err, lookErr)}
+		}
+		return has, err
 	}
 	has, err := m.slot(ctx, disk, added)
 	if err == nil && has != slot {
@@ -248,7 +262,7 @@ func maxSlots(t luks.Type) int {
 	return 32
 }
 
-// unadd takes away the keys that were added before cause.
+// unadd takes away the keys that were added before cause, or by what it stopped.
 func (m *Manager) unadd(ctx context.Context, clone *Clone, key luks.Key, made []KeySlot, cause error) error {
 	ctx = context.WithoutCancel(ctx)
 	for _, slot := range made {
@@ -300,18 +314,19 @@ func (m *Manager) ChangeKey(ctx context.Context, name string, newKey NewKey, opt
 	if _, err := m.add(ctx, clone, key, added, options); err != nil {
 		return nil, err
 	}
-	return m.kill(ctx, clone, added, old)
+	return m.kill(ctx, clone, added, old, true)
 }
 
-// kill takes slots away with the key of another.
-func (m *Manager) kill(ctx context.Context, clone *Clone, key luks.Key, slots []KeySlot) ([]KeySlot, error) {
+// kill takes slots away with the key of another. changed is whether the keys are
+// not as they were anyway.
+func (m *Manager) kill(ctx context.Context, clone *Clone, key luks.Key, slots []KeySlot, changed bool) ([]KeySlot, error) {
 	for i, slot := range slots {
 		disks, err := clone.chosen(slot.Disk)
 		if err == nil {
-			err = m.Encryption.KillSlot(ctx, disks[0].Below.Path, key, slot.Slot)
+			err = m.killOne(ctx, disks[0], key, slot.Slot)
 		}
 		if err != nil {
-			if i > 0 {
+			if changed || i > 0 {
 				err = &KeysPartlyError{Clone: clone.Name, Err: err}
 			}
 			return slots[:i], err
@@ -319,6 +334,20 @@ func (m *Manager) kill(ctx context.Context, clone *Clone, key luks.Key, slots []
 		m.report(Event{Event: KeyRemoved, VM: clone.Name, Disk: slot.Disk, Message: fmt.Sprintf("%s, key slot %d", slot.Volume, slot.Slot)})
 	}
 	return slots, nil
+}
+
+// killOne takes one slot away. cryptsetup may have done it before it failed or
+// was stopped; a disk that can't be looked at then may be changed.
+func (m *Manager) killOne(ctx context.Context, disk *Disk, key luks.Key, slot int) error {
+	err := m.Encryption.KillSlot(ctx, disk.Below.Path, key, slot)
+	if err == nil {
+		return nil
+	}
+	header, lookErr := m.Encryption.Header(context.WithoutCancel(ctx), disk.Below.Path)
+	if lookErr == nil && !header.HasSlot(slot) {
+		return nil
+	}
+	return errors.Join(err, lookErr)
 }
 
 // RemoveKey takes the key of a slot away from all disks of a clone, or from
@@ -363,5 +392,5 @@ func (m *Manager) RemoveKey(ctx context.Context, name, target string, slot int) 
 			return nil, &LastKeyError{Clone: clone.Name, Disk: fit.Disk, Slot: slot, Proof: true}
 		}
 	}
-	return m.kill(ctx, clone, key, doomed)
+	return m.kill(ctx, clone, key, doomed, false)
 }

@@ -38,22 +38,28 @@ func (v *vault) AddKey(ctx context.Context, device string, key, added luks.Key, 
 	err := v.Fake.AddKey(ctx, device, key, added, options)
 	if err == nil {
 		v.keys[v.Resolve(device)][options.Slot] = string(added.Bytes())
+		err = v.fails("added", device)
 	}
 	return err
 }
 
 func (v *vault) KillSlot(ctx context.Context, device string, key luks.Key, slot int) error {
+	v.killed = append(v.killed, slot)
 	if err := v.fails("kill", device); err != nil {
 		return err
 	}
 	err := v.Fake.KillSlot(ctx, device, key, slot)
 	if err == nil {
 		delete(v.keys[v.Resolve(device)], slot)
+		err = v.fails("killed", device)
 	}
 	return err
 }
 
 func (v *vault) KeySlot(ctx context.Context, device string, key luks.Key) (int, error) {
+	if err := v.fails("test", device); err != nil {
+		return 0, err
+	}
 	if err := v.TestKey(ctx, device, key); err != nil {
 		return 0, err
 	}

@@ -315,8 +315,9 @@ var _ Encryption = (*vault)(nil)
 // vault is lukstest's fake with header backups that hold a header.
 type vault struct {
 	*lukstest.Fake
-	keys map[string]map[int]string // by the device's true name and slot
-	fail func(op, device string) error
+	keys   map[string]map[int]string // by the device's true name and slot
+	fail   func(op, device string) error
+	killed []int // the slots that were to be taken away
 }
 
 func newVault() *vault { return &vault{Fake: lukstest.New(), keys: map[string]map[int]string{}} }
