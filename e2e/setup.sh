@@ -5,7 +5,7 @@ set -eu
 
 # What a host boots and runs; gcc and libc6-dev are for testhost/boot/xstate.c.
 host="user-mode-linux kmod udev iproute2 procps gcc libc6-dev lvm2 thin-provisioning-tools mdadm cryptsetup-bin xfsprogs
-	libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils virtinst"
+	libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils ovmf virtinst"
 # What a host boots with and unlocks disks by: systemd as its process 1, a tang
 # server, and a TPM in software.
 boot="systemd-sysv dbus clevis-luks clevis-systemd tang swtpm libtss2-tcti-swtpm0 libtss2-esys-3.0.2-0 libtss2-mu0 libtss2-rc0"

@@ -17,6 +17,9 @@ type Facts struct {
 	LVs     []lvm.LV
 	// Mappers are the names of all device-mapper devices.
 	Mappers []string
+	// NVRAMs are the paths of the UEFI variables that libvirt has made, of VMs
+	// that are and that were.
+	NVRAMs []string
 	// GuestsShielded is true when udev keeps this host's LVM away from what
 	// lies inside the payloads.
 	GuestsShielded bool

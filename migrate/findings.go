@@ -39,6 +39,7 @@ const (
 	CloneTaken    Code = "clone-taken"
 	AlreadyDone   Code = "already-migrated"
 	JobUnfinished Code = "job-unfinished"
+	NVRAMTaken    Code = "nvram-taken"
 	XMLRefused    Code = "xml-refused"
 	NoCipher      Code = "encryption-refused"
 )

@@ -30,6 +30,10 @@ type claim struct {
 
 func blockers() []claim {
 	return slices.Concat(deviceClaims(), folderClaims(), []claim{
+		{code: NVRAMTaken, when: "an earlier VM of the clone's name left UEFI variables", given: func(s *situation) {
+			s.define(0, `<nvram>/var/lib/libvirt/qemu/nvram/imap_VARS.fd</nvram>`, rawDisk("vda", "/dev/vg0/imap", ""))
+			s.facts.NVRAMs = []string{"/var/lib/libvirt/qemu/nvram/imap-luks_VARS.fd"}
+		}},
 		{code: NoCipher, when: "the kernel has no such cipher", given: func(s *situation) {
 			s.options.LUKS.Cipher = "eas-xts-plain64"
 			s.facts.Untaken = map[LUKSOptions]string{s.options.LUKS: "No known cipher specification pattern detected."}

@@ -3,9 +3,11 @@ package migrate
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/vmmigrate/vmmigrate/domainxml"
+	"github.com/vmmigrate/vmmigrate/internal/command"
 	"github.com/vmmigrate/vmmigrate/lvm"
 )
 
@@ -30,6 +32,10 @@ type FirmwareFile struct {
 // swtpmDir is where libvirt's QEMU driver keeps the state of TPM emulators, a
 // folder named after the domain's UUID (docs/formatdomain.rst, "TPM device").
 const swtpmDir = "/var/lib/libvirt/swtpm"
+
+// nvramDir is where libvirt's QEMU driver makes the UEFI variables of a VM that
+// has none, named after it (docs/formatdomain.rst, "nvram").
+const nvramDir = "/var/lib/libvirt/qemu/nvram"
 
 // planFirmware decides what of the firmware's state the clone gets its own
 // copy of. State that does not exist yet is made by libvirt at the clone's
@@ -62,6 +68,25 @@ func (d *Decider) planFirmware(plan *Plan, vm *DomainFacts) {
 	}
 	if plan.Firmware.NVRAM != "" && vm.Files[firmware.NVRAM.Path] {
 		plan.warn(WarnPlaintext, "", "", "the UEFI variables stay unencrypted on the host, in %s", plan.Firmware.NVRAM)
+	}
+}
+
+// judgeNVRAM blocks a clone that would start with the UEFI variables of another
+// VM, one that had its name: libvirt takes what is there.
+func (d *Decider) judgeNVRAM(plan *Plan, vm *DomainFacts) {
+	for _, blocker := range plan.Blockers {
+		if blocker.Code == JobUnfinished || blocker.Code == CloneTaken {
+			return // then they are that one's
+		}
+	}
+	firmware := vm.XML.Firmware()
+	path := plan.Firmware.NVRAM
+	if path == "" && (firmware.Auto == "efi" || firmware.NVRAM != nil) {
+		path = filepath.Join(nvramDir, plan.Clone.Name+"_VARS.fd")
+	}
+	if path != "" && slices.Contains(d.Facts.NVRAMs, path) {
+		plan.block(NVRAMTaken, "", "move it away: "+command.Quote([]string{"mv", path, path + ".old"}),
+			"UEFI variables of an earlier VM called %q lie in %s, and libvirt would have the clone boot by them", plan.Clone.Name, path)
 	}
 }
 

@@ -70,6 +70,9 @@ func (e *Env) gatherStorage(ctx context.Context, facts *Facts) (err error) {
 	if facts.Mappers, err = e.Devices.MapperNames(ctx); err != nil {
 		return fmt.Errorf("list the device-mapper devices: %w", err)
 	}
+	if facts.NVRAMs, err = e.Devices.NVRAMs(ctx); err != nil {
+		return fmt.Errorf("list libvirt's UEFI variables: %w", err)
+	}
 	if facts.Jobs, err = e.Store.Jobs(); err != nil {
 		return err
 	}

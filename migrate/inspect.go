@@ -139,6 +139,9 @@ func (h Host) CheckImage(ctx context.Context, chain image.Chain) error {
 	return h.Images.Check(ctx, chain)
 }
 
+// NVRAMs implements Devices.
+func (Host) NVRAMs(context.Context) ([]string, error) { return filepath.Glob(nvramDir + "/*") }
+
 // MapperNames implements Devices: the names of all device-mapper devices, as
 // the kernel shows them in sysfs.
 func (Host) MapperNames(context.Context) ([]string, error) {

@@ -187,6 +187,7 @@ func (d *Decider) decide(vm *DomainFacts, options Options) (*Plan, error) {
 		}
 		if plan.Result() != ResultDone {
 			d.planFirmware(plan, vm)
+			d.judgeNVRAM(plan, vm)
 			d.judgeXML(plan, vm)
 		}
 		d.judgeVolumes(plan)

@@ -86,6 +86,8 @@ type Devices interface {
 	// an *image.Error or an *image.LockedError.
 	CheckImage(ctx context.Context, chain image.Chain) error
 	MapperNames(ctx context.Context) ([]string, error)
+	// NVRAMs are the paths of the UEFI variables that libvirt has made.
+	NVRAMs(ctx context.Context) ([]string, error)
 	// Writers are who has a file or device open for writing, this process and
 	// what it holds for reading left out.
 	Writers(ctx context.Context, path string) ([]Writer, error)

@@ -217,6 +217,8 @@ func (d devices) CheckImage(_ context.Context, chain image.Chain) error {
 	})
 }
 
+func (d devices) NVRAMs(context.Context) ([]string, error) { return nil, nil }
+
 func (d devices) MapperNames(ctx context.Context) ([]string, error) {
 	return port(d.w, "device: mapper names", func() ([]string, error) {
 		var names []string

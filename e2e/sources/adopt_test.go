@@ -100,6 +100,16 @@ open("/srv/one.xml", "w").write(re.sub(r"\s*<disk (?:(?!</disk>).)*imap-data.*?<
 		t.Log(h.does(t, 0, []string{"retire", "web", "--method", "zero", "--confirm", "web", "--key-file", scenario.KeyFile}).Stderr)
 		h.sh(t, `[ ! -e /srv/p2v/root.qcow2 ]; qemu-img convert -c -f raw -O qcow2 /srv/p2v/root.raw /srv/p2v/root.qcow2`)
 	})
+	t.Run("by UEFI, and not by an earlier VM's variables", func(t *testing.T) {
+		args := adopt("uefi", "--boot", "uefi", "--memory", "160M", "--vcpus", "1", "--disk", "/srv/p2v/root.raw", "--close")
+		h.sh(t, `mkdir -p /var/lib/libvirt/qemu/nvram; echo old >/var/lib/libvirt/qemu/nvram/uefi_VARS.fd`)
+		h.does(t, 3, args, "an earlier VM called \"uefi\"", "mv /var/lib/libvirt/qemu/nvram/uefi_VARS.fd")
+		h.sh(t, `rm /var/lib/libvirt/qemu/nvram/uefi_VARS.fd`)
+		h.does(t, 0, args, "uefi is there")
+		h.does(t, 0, []string{"unlock", "uefi", "--key-file", scenario.KeyFile})
+		h.sh(t, `virsh -q start --paused uefi; virsh dumpxml uefi | grep -q "<loader.*OVMF"; [ -s /var/lib/libvirt/qemu/nvram/uefi_VARS.fd ]; virsh -q destroy uefi`)
+		h.does(t, 0, []string{"rollback", "uefi", "--yes", "--force"})
+	})
 	t.Run("what can't become one is refused before anything is made", h.refusesToAdopt)
 	t.Run("the guest boots from it, and reads what is in the images", func(t *testing.T) {
 		// The guest tells on a serial line, which virt-install gave no file.
