@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/vmmigrate/vmmigrate/luks"
 	"github.com/vmmigrate/vmmigrate/migrate/journal"
 )
 
@@ -55,7 +56,7 @@ func (e *Engine) Run(ctx context.Context, plan *Plan) (*Summary, error) {
 
 	// Asked for before anything is made, so that nobody has to wait for the
 	// question, and a wrong answer leaves nothing behind.
-	key, err := e.Env.Keyring.Key(ctx, plan.VM)
+	key, err := e.Env.Keyring.Key(ctx, plan.VM, true)
 	if err != nil {
 		held.release()
 		store.tidy()
@@ -70,7 +71,7 @@ func (e *Engine) Run(ctx context.Context, plan *Plan) (*Summary, error) {
 		return nil, &StepError{Job: plan.Job, VM: plan.VM, Step: Preflight, Aftermath: Refused, Err: err}
 	}
 	job := newJob(e.Env, plan, dir, j, held)
-	job.began, job.key = began, key
+	job.began, job.key, job.sure = began, key, true
 	defer job.close()
 	return e.finish(held.hold(ctx), job)
 }
@@ -251,8 +252,9 @@ func (e *Engine) forward(ctx context.Context, job *Job, a act) error {
 
 // stopped decides what becomes of a job that failed at a step. Before any byte
 // was copied there is nothing to keep, so what was made is taken back; an
-// interruption or an unwritable journal keeps it all the same, the first since
-// the user may want to go on, the second since an undo could not be recorded.
+// interruption, a wrong key or an unwritable journal keeps it all the same, the
+// first two since the user may want to go on, the last since an undo could not be
+// recorded.
 func (e *Engine) stopped(ctx context.Context, job *Job, a act, err error) error {
 	var unwritable *journal.WriteError
 	var stopped *InterruptedError
@@ -265,7 +267,10 @@ func (e *Engine) stopped(ctx context.Context, job *Job, a act, err error) error 
 		// What was stopped tells it in words of its own: "signal: killed".
 		err = fmt.Errorf("%w: %w", why, err)
 	}
-	if ctx.Err() != nil || copied || errors.As(err, &unwritable) || errors.As(err, &stopped) {
+	var noKey *KeyError
+	var wrongKey *luks.WrongKeyError
+	asked := errors.As(err, &noKey) || errors.As(err, &wrongKey)
+	if ctx.Err() != nil || copied || asked || errors.As(err, &unwritable) || errors.As(err, &stopped) {
 		return job.failed(a, err, Kept)
 	}
 	// The context may be about to end; taking back gets time of its own.

@@ -30,6 +30,9 @@ type Job struct {
 	notes   map[stepKey]json.RawMessage
 	remarks map[stepKey]string
 	key     luks.Key
+	// sure is set when the key is known to be the one that the job's volumes
+	// have, or are to have.
+	sure bool
 }
 
 // stepKey names a step of a disk, or with an empty disk of the VM.
@@ -132,18 +135,55 @@ func headerFile(jobDir string, disk *DiskPlan) string {
 // safeName keeps a disk's target, which comes from XML, from being a path.
 func safeName(target string) string { return filepath.Base(filepath.Clean("/" + target)) }
 
-// unlockKey returns the key, asking for it the first time.
-func (j *Job) unlockKey(ctx context.Context) (luks.Key, error) {
+// unlockKey returns the key, asking for it the first time. fresh is as in
+// Keyring.
+func (j *Job) unlockKey(ctx context.Context, fresh bool) (luks.Key, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.key.Len() == 0 {
-		key, err := j.Keyring.Key(command.Hold(ctx, nil), j.Plan.VM)
+		key, err := j.Keyring.Key(command.Hold(ctx, nil), j.Plan.VM, fresh)
 		if err != nil {
 			return luks.Key{}, &KeyError{Err: err}
 		}
 		j.key = key
 	}
 	return j.key, nil
+}
+
+// formatKey returns the key to format with. Nothing tells a wrong one there, and a
+// disk that nobody has the key of would come of it: one that was given to a
+// resume has to unlock what the job has formatted before, or be typed twice.
+func (j *Job) formatKey(ctx context.Context) (luks.Key, error) {
+	if j.isSure() {
+		return j.unlockKey(ctx, false)
+	}
+	formatted, err := j.formatted(ctx)
+	if err != nil {
+		return luks.Key{}, err
+	}
+	key, err := j.unlockKey(ctx, formatted == nil)
+	if err != nil {
+		return luks.Key{}, err
+	}
+	if formatted != nil {
+		if err := j.Encryption.TestKey(ctx, formatted.Volume.Path, key); err != nil {
+			return luks.Key{}, err
+		}
+	}
+	j.keyIsSure()
+	return key, nil
+}
+
+func (j *Job) isSure() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.sure
+}
+
+func (j *Job) keyIsSure() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.sure = true
 }
 
 // close ends the work on the job: the key is wiped, the locks are released.

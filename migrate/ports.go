@@ -37,6 +37,9 @@ type Encryption interface {
 	Try(ctx context.Context, spec luks.FormatSpec) error
 	Open(ctx context.Context, device, mapper string, key luks.Key, options luks.OpenOptions) error
 	Close(ctx context.Context, mapper string) error
+	// TestKey returns a *luks.WrongKeyError for a key that does not unlock the
+	// volume on device, and opens nothing.
+	TestKey(ctx context.Context, device string, key luks.Key) error
 	// Mapping returns a *luks.NotFoundError where there is none of that name.
 	Mapping(ctx context.Context, mapper string) (luks.Mapping, error)
 	HeaderBackup(ctx context.Context, device, file string) error
@@ -128,7 +131,9 @@ type Copier interface {
 // Keyring gives the key of a VM's volumes when a step first needs it. The
 // engine wipes it at the end of the job.
 type Keyring interface {
-	Key(ctx context.Context, vm string) (luks.Key, error)
+	// Key is the key of a VM's volumes. fresh says that there is no volume yet
+	// that could tell a wrong one: who types it has to type it twice.
+	Key(ctx context.Context, vm string, fresh bool) (luks.Key, error)
 }
 
 // KeySlots is what a recovery key needs of LUKS; *luks.Client is the real one.

@@ -126,6 +126,10 @@ func (e encryption) Close(ctx context.Context, mapper string) error {
 	})
 }
 
+func (e encryption) TestKey(ctx context.Context, device string, key luks.Key) error {
+	return does(e.w, "luks: test key", func() error { return e.w.luks.TestKey(ctx, device, key) })
+}
+
 func (e encryption) Mapping(ctx context.Context, mapper string) (luks.Mapping, error) {
 	return port(e.w, "luks: mapping", func() (luks.Mapping, error) { return e.w.luks.Mapping(ctx, mapper) })
 }

@@ -45,14 +45,37 @@ func (format) Check(ctx context.Context, job *Job, disk *DiskPlan) (Standing, er
 			Reason: fmt.Sprintf("it has UUID %s and not %s", header.UUID, disk.LUKSUUID),
 		}
 	}
-	if len(header.Keyslots) == 0 || header.Offset != disk.Offset {
+	if !whole(header, disk) {
 		return Partial, nil
 	}
 	return Present, nil
 }
 
+// whole says that a header is the disk's, with the planned offset and a key slot.
+func whole(header luks.Header, disk *DiskPlan) bool {
+	return strings.EqualFold(header.UUID, disk.LUKSUUID) && len(header.Keyslots) > 0 && header.Offset == disk.Offset
+}
+
+// formatted is a disk of the job that bears its header, or nil.
+func (j *Job) formatted(ctx context.Context) (*DiskPlan, error) {
+	for i := range j.Plan.Disks {
+		disk := &j.Plan.Disks[i]
+		header, err := j.Encryption.Header(ctx, disk.Volume.Path)
+		var none *luks.NotLUKSError
+		var missing *luks.NotFoundError
+		switch {
+		case errors.As(err, &none), errors.As(err, &missing):
+		case err != nil:
+			return nil, err
+		case whole(header, disk):
+			return disk, nil
+		}
+	}
+	return nil, nil
+}
+
 func (format) Do(ctx context.Context, job *Job, disk *DiskPlan, _ Standing) error {
-	key, err := job.unlockKey(ctx)
+	key, err := job.formatKey(ctx)
 	if err != nil {
 		return err
 	}

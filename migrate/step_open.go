@@ -40,7 +40,7 @@ func ours(mapping luks.Mapping, disk *DiskPlan) error {
 }
 
 func (o open) Do(ctx context.Context, job *Job, disk *DiskPlan, _ Standing) error {
-	key, err := job.unlockKey(ctx)
+	key, err := job.unlockKey(ctx, false)
 	if err != nil {
 		return err
 	}
@@ -51,6 +51,7 @@ func (o open) Do(ctx context.Context, job *Job, disk *DiskPlan, _ Standing) erro
 	if err := job.Encryption.Open(ctx, disk.Volume.Path, disk.Mapper, key, options); err != nil {
 		return err
 	}
+	job.keyIsSure()
 	job.say(Open, disk, "%s", disk.Device)
 	probe, err := job.wantsProbe(disk)
 	if err == nil && probe {

@@ -49,7 +49,7 @@ func (recoveryKey) Do(ctx context.Context, job *Job, _ *DiskPlan, _ Standing) er
 	if job.KeySlots == nil || job.Recovery == nil {
 		return errors.New("there is nowhere to hand a recovery key over")
 	}
-	key, err := job.unlockKey(ctx)
+	key, err := job.unlockKey(ctx, false)
 	if err != nil {
 		return err
 	}

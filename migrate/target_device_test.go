@@ -223,7 +223,7 @@ func TestAForeignHeaderOnADeviceIsNotTakenForWhatLayThereBefore(t *testing.T) {
 	defer job.close()
 	spec := job.Plan.formatSpec(&job.Plan.Disks[0])
 	spec.UUID = "0b0b0b0b-0000-4000-8000-000000000000"
-	key, err := job.unlockKey(t.Context())
+	key, err := job.unlockKey(t.Context(), false)
 	if err != nil {
 		t.Fatal(err)
 	}

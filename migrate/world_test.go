@@ -42,7 +42,8 @@ type world struct {
 	inactive map[string]bool             // volumes that a reboot did not activate
 	opened   map[string]luks.OpenOptions // how each mapping was opened last
 	secret   string
-	asked    int // how often the key was asked for
+	asked    int // how often the key was asked for, and of those
+	twice    int // how often it had to be typed twice
 	events   []Event
 	heard    func(Event)
 	chains   map[string]image.Chain          // images and what is behind them
@@ -383,10 +384,13 @@ func (w *world) compare(disk *DiskPlan) string {
 // keyring implements Keyring.
 type keyring struct{ w *world }
 
-func (k keyring) Key(context.Context, string) (luks.Key, error) {
+func (k keyring) Key(_ context.Context, _ string, fresh bool) (luks.Key, error) {
 	return port(k.w, "ask for the key", func() (luks.Key, error) {
 		k.w.mu.Lock()
 		k.w.asked++
+		if fresh {
+			k.w.twice++
+		}
 		k.w.mu.Unlock()
 		return luks.NewKey([]byte(k.w.secret))
 	})

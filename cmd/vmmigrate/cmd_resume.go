@@ -15,7 +15,8 @@ func (s *session) resumeCommand() *cli.Command {
 		Usage:     "go on with an interrupted job, by the plan it began with",
 		ArgsUsage: "[VM|CLONE|JOB]",
 		Description: "Without a name it takes the only unfinished job. The key is asked for only if a disk\n" +
-			"has to be formatted or opened.\n\n" +
+			"has to be formatted or opened. One that no disk of the job has yet is to be typed\n" +
+			"twice; any other has to unlock the disks that have it.\n\n" +
 			"Examples:\n" +
 			"  # Go on after a Ctrl-C, a crash or a power cut.\n" +
 			"  vmmigrate resume imap\n" +

@@ -44,8 +44,8 @@ type keyring struct {
 	drawn map[string]luks.Key
 	// argv is the passphrase command, or empty.
 	argv []string
-	// prompts is how often the terminal asks: twice for a new key, once for
-	// one that exists, never without a terminal.
+	// prompts is how often the terminal asks at least: twice for a new key, once
+	// for one that exists, never without a terminal.
 	prompts int
 	places
 }
@@ -99,14 +99,18 @@ func (k *keyring) wipe() {
 }
 
 // Key implements migrate.Keyring.
-func (k *keyring) Key(ctx context.Context, vm string) (luks.Key, error) {
+func (k *keyring) Key(ctx context.Context, vm string, fresh bool) (luks.Key, error) {
 	if k.fixed.Len() > 0 {
 		return duplicate(k.fixed)
 	}
 	if key, drawn := k.drawn[vm]; drawn {
 		return duplicate(key)
 	}
-	return k.draw(ctx, vm)
+	prompts := k.prompts
+	if fresh {
+		prompts = 2
+	}
+	return k.draw(ctx, vm, prompts)
 }
 
 // duplicate makes a key of its own of one that has to stay.
@@ -114,19 +118,20 @@ func duplicate(key luks.Key) (luks.Key, error) {
 	return luks.NewKey(append([]byte(nil), key.Bytes()...))
 }
 
-// draw gets a VM's key from wherever it comes from.
-func (k *keyring) draw(ctx context.Context, vm string) (luks.Key, error) {
+// draw gets a VM's key from wherever it comes from; on the terminal it is asked
+// for prompts times.
+func (k *keyring) draw(ctx context.Context, vm string, prompts int) (luks.Key, error) {
 	if len(k.argv) > 0 {
 		return k.fromCommand(ctx, vm)
 	}
 	if source, found := k.source(vm); found {
-		return k.fromPlan(ctx, vm, source)
+		return k.fromPlan(ctx, vm, source, prompts)
 	}
 	key, found, err := fromCredential(vm)
 	if found || err != nil {
 		return key, err
 	}
-	return k.ask(ctx, vm, k.once)
+	return k.ask(ctx, vm, k.once, prompts)
 }
 
 // ready gets a VM's key before anything is changed: a key that can't be had is
@@ -135,7 +140,7 @@ func (k *keyring) ready(ctx context.Context, vm string) error {
 	if k.fixed.Len() > 0 {
 		return nil
 	}
-	key, err := k.draw(ctx, vm)
+	key, err := k.draw(ctx, vm, k.prompts)
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func (p *places) source(vm string) (planfile.KeySource, bool) {
 }
 
 // fromPlan gets a key from where the plan file says.
-func (k *keyring) fromPlan(ctx context.Context, vm string, source planfile.KeySource) (luks.Key, error) {
+func (k *keyring) fromPlan(ctx context.Context, vm string, source planfile.KeySource, prompts int) (luks.Key, error) {
 	switch {
 	case source.File != "":
 		return awaited(ctx, func() (luks.Key, error) {
@@ -70,16 +70,16 @@ func (k *keyring) fromPlan(ctx context.Context, vm string, source planfile.KeySo
 	case len(source.Command) > 0:
 		return k.fromProgram(ctx, "the plan's command "+source.Command[0], source.Command, vm)
 	}
-	return k.ask(ctx, vm, source.Prompt == planfile.PromptOnce)
+	return k.ask(ctx, vm, source.Prompt == planfile.PromptOnce, prompts)
 }
 
 // ask asks on the terminal, for a VM or once for all.
-func (k *keyring) ask(ctx context.Context, vm string, once bool) (luks.Key, error) {
+func (k *keyring) ask(ctx context.Context, vm string, once bool, prompts int) (luks.Key, error) {
 	if !once {
-		return k.session.prompt(ctx, vm, k.prompts)
+		return k.session.prompt(ctx, vm, prompts)
 	}
 	if k.asked.Len() == 0 {
-		key, err := k.session.prompt(ctx, allVMs, k.prompts)
+		key, err := k.session.prompt(ctx, allVMs, prompts)
 		if err != nil {
 			return luks.Key{}, err
 		}

@@ -44,7 +44,7 @@ func TestAPlansKeysAreTakenFromWhereItSays(t *testing.T) {
 		if err := k.ready(t.Context(), vm); err != nil {
 			t.Fatalf("%s: %v", vm, err)
 		}
-		key, err := k.Key(t.Context(), vm)
+		key, err := k.Key(t.Context(), vm, true)
 		wantKey(t, key, err, want)
 	}
 }
@@ -53,7 +53,7 @@ func TestAFlagOverridesThePlansKeys(t *testing.T) {
 	k := ring(t, "printf", "flag")
 	k.flagged = true
 	k.follow(&planfile.File{Keys: planfile.Keys{Default: &planfile.KeySource{File: "/nowhere"}}})
-	key, err := k.Key(t.Context(), "imap")
+	key, err := k.Key(t.Context(), "imap", true)
 	wantKey(t, key, err, "flag")
 }
 
@@ -109,7 +109,7 @@ func TestAPromptForAllAsksOnce(t *testing.T) {
 				typed <- nil
 			}()
 			for _, vm := range []string{"imap", "web", "post"} {
-				key, err := k.Key(t.Context(), vm)
+				key, err := k.Key(t.Context(), vm, true)
 				if errors.Is(err, os.ErrClosed) {
 					t.Fatal(err)
 				}

@@ -38,14 +38,14 @@ func wantKey(t *testing.T, key luks.Key, err error, want string) {
 
 func TestAPassphraseCommandsOutputIsTheKeyByteForByte(t *testing.T) {
 	k := ring(t, "printf", "%s", secret+"\n")
-	key, err := k.Key(t.Context(), "imap")
+	key, err := k.Key(t.Context(), "imap", true)
 	wantKey(t, key, err, secret+"\n")
 }
 
 func TestAPassphraseCommandFindsTheVMsNameInItsEnvironment(t *testing.T) {
 	k := ring(t, "sh", "-c", `printf %s "$VMMIGRATE_VM"`)
 	for _, vm := range []string{"imap", "mail server (alt)", "-rf", "täst"} {
-		key, err := k.Key(t.Context(), vm)
+		key, err := k.Key(t.Context(), vm, true)
 		wantKey(t, key, err, vm)
 	}
 }
@@ -63,7 +63,7 @@ func TestAPassphraseCommandThatFailsTellsNothingOfTheKey(t *testing.T) {
 		if name == "it hangs" {
 			k.session.keyTime = 300 * time.Millisecond
 		}
-		_, err := k.Key(t.Context(), "imap")
+		_, err := k.Key(t.Context(), "imap", true)
 		var source *keySourceError
 		if !errors.As(err, &source) {
 			t.Errorf("%s: %v is no *keySourceError", name, err)
@@ -82,7 +82,7 @@ func TestAPassphraseCommandThatHangsIsWaitedForSoLong(t *testing.T) {
 	begin := time.Now()
 	k := ring(t, "sleep", "60")
 	k.session.keyTime = 300 * time.Millisecond
-	_, err := k.Key(t.Context(), "imap")
+	_, err := k.Key(t.Context(), "imap", true)
 	if err == nil || !strings.HasSuffix(err.Error(), "it did not end within 300ms") {
 		t.Errorf("unexpected: %v", err)
 	}
@@ -95,7 +95,7 @@ func TestCtrlCEndsAPassphraseCommand(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	k := ring(t, "sleep", "60")
 	time.AfterFunc(100*time.Millisecond, func() { cancel(&migrate.InterruptedError{Why: "SIGINT"}) })
-	_, err := k.Key(ctx, "imap")
+	_, err := k.Key(ctx, "imap", true)
 	var stopped *migrate.InterruptedError
 	if !errors.As(err, &stopped) {
 		t.Fatalf("%v does not tell of the interruption", err)
@@ -112,7 +112,7 @@ func TestKeysAreDrawnOnceAndBeforehand(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		key, err := k.Key(t.Context(), "imap")
+		key, err := k.Key(t.Context(), "imap", true)
 		wantKey(t, key, err, "imap")
 		key.Wipe() // as a job does at its end
 	}
@@ -121,7 +121,7 @@ func TestKeysAreDrawnOnceAndBeforehand(t *testing.T) {
 		t.Errorf("the command ran %d times: %v", len(calls)/2, err)
 	}
 	k.wipe()
-	if key, err := k.Key(t.Context(), "imap"); err == nil {
+	if key, err := k.Key(t.Context(), "imap", true); err == nil {
 		t.Errorf("a wiped keyring gave a key of %d bytes", key.Len())
 	}
 }
@@ -143,11 +143,34 @@ func TestASystemdCredentialIsTheKeyOfTheVMThatItNames(t *testing.T) {
 	if err := k.ready(t.Context(), "mail server (alt)"); err != nil {
 		t.Fatal(err)
 	}
-	key, err := k.Key(t.Context(), "mail server (alt)")
+	key, err := k.Key(t.Context(), "mail server (alt)", true)
 	wantKey(t, key, err, secret)
 	for _, other := range []string{"imap", "../vmmigrate.mail server (alt)"} {
 		if err := k.ready(t.Context(), other); err == nil {
 			t.Errorf("%s got a key from nowhere", other)
+		}
+	}
+}
+
+func TestAKeyToFormatWithIsTypedTwiceOnTheTerminal(t *testing.T) {
+	for name, test := range map[string]struct {
+		fresh bool
+		typed string
+		want  string
+	}{
+		"a volume tells a wrong one": {false, "typo\n", "typo"},
+		"nothing tells a wrong one":  {true, "typo\nright\nright\nright\n", "right"},
+	} {
+		k := ring(t)
+		k.prompts = 1
+		var key luks.Key
+		var err error
+		typing(t, test.typed, func(tty *os.File) {
+			k.session.in = tty
+			key, err = k.Key(t.Context(), "imap", test.fresh)
+		})
+		if err != nil || string(key.Bytes()) != test.want {
+			t.Errorf("%s: the key is %q: %v", name, key.Bytes(), err)
 		}
 	}
 }

@@ -13,15 +13,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onTerminal has show write to a terminal of so many columns, and returns what
-// came out of it. The terminal is a pseudo-terminal (pts(4)).
-func onTerminal(t *testing.T, columns int, show func(tty *os.File)) string {
+// typing has ask read from a terminal at which somebody has typed.
+func typing(t *testing.T, typed string, ask func(tty *os.File)) {
+	t.Helper()
+	master, tty := openTerminal(t)
+	defer master.Close()
+	defer tty.Close()
+	if _, err := master.WriteString(typed); err != nil {
+		t.Fatal(err)
+	}
+	ask(tty)
+}
+
+// openTerminal is a pseudo-terminal (pts(4)): what is written to one side is
+// read from the other.
+func openTerminal(t *testing.T) (master, tty *os.File) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer master.Close()
 	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -29,10 +40,19 @@ func onTerminal(t *testing.T, columns int, show func(tty *os.File)) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tty, err := os.OpenFile("/dev/pts/"+strconv.Itoa(number), os.O_RDWR|unix.O_NOCTTY, 0)
+	tty, err = os.OpenFile("/dev/pts/"+strconv.Itoa(number), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return master, tty
+}
+
+// onTerminal has show write to a terminal of so many columns, and returns what
+// came out of it. The terminal is a pseudo-terminal (pts(4)).
+func onTerminal(t *testing.T, columns int, show func(tty *os.File)) string {
+	t.Helper()
+	master, tty := openTerminal(t)
+	defer master.Close()
 	resize(t, tty, columns)
 	got := make(chan []byte)
 	go func() {
