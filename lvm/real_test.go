@@ -8,9 +8,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/vmmigrate/vmmigrate/internal/command"
 	"github.com/vmmigrate/vmmigrate/lvm"
@@ -244,5 +248,66 @@ func TestARealGuestsGroupIsTakenDownAndTheHostsOfTheSameNameStaysAndIsMeant(t *t
 		if v, err := client.LVByPath(t.Context(), path); err != nil || v.Name != "kept" {
 			t.Errorf("by %s: %+v, %v", path, v, err)
 		}
+	}
+}
+
+func TestRealLVMKeepsALockForAsLongAsItRuns(t *testing.T) {
+	dir := t.TempDir()
+	lock := func(path string) *os.File {
+		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err == nil {
+			err = unix.Flock(int(file.Fd()), unix.LOCK_EX)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	ours := lock(filepath.Join(dir, "job"))
+	// vgchange waits for the lock of the group, V_NAME, as long as we hold it; no
+	// group is needed for that.
+	gate := lock(filepath.Join(dir, "V_none"))
+	ended := make(chan error)
+	go func() {
+		_, err := command.Local{}.Run(command.Hold(t.Context(), ours), command.Cmd{
+			Name: "vgchange", Args: []string{"--config", fmt.Sprintf("global{locking_dir=%q}", dir), "-an", "none"},
+		})
+		ended <- err
+	}()
+	waiting := func() bool {
+		files, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+		return slices.ContainsFunc(files, func(fd string) bool {
+			to, err := os.Readlink(fd)
+			return err == nil && to == gate.Name() && !strings.HasPrefix(fd, fmt.Sprintf("/proc/%d/", os.Getpid()))
+		})
+	}
+	for !waiting() {
+		select {
+		case err := <-ended:
+			t.Fatalf("vgchange did not wait for the lock: %v", err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	// As when this process is killed.
+	if err := ours.Close(); err != nil {
+		t.Fatal(err)
+	}
+	other, err := os.Open(ours.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := unix.Flock(int(other.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
+		t.Errorf("the lock is free while vgchange runs: %v", err)
+	}
+	if err := gate.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var failed *command.Error
+	if err := <-ended; !errors.As(err, &failed) || !strings.Contains(failed.Stderr, "not found") {
+		t.Errorf("vgchange of a group that is not there: %v", err)
+	}
+	if err := unix.Flock(int(other.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		t.Errorf("the lock is held by nobody, and: %v", err)
 	}
 }

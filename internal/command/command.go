@@ -14,7 +14,8 @@ type Cmd struct {
 	Name string
 	// Args are its arguments, without the name. They must hold no secret.
 	Args []string
-	// Stdin is the program's whole standard input; nil is an empty one.
+	// Stdin is the program's whole standard input; nil is an empty one, which may
+	// be a file (see Hold).
 	// It may hold a secret.
 	Stdin []byte
 	// Inputs are further inputs, which the program reads from the pipes

@@ -2,7 +2,9 @@ package command
 
 import (
 	"context"
+	"io"
 	"os"
+	"os/exec"
 )
 
 // holdKey is the key of Hold's file in a context.
@@ -23,4 +25,18 @@ func held(ctx context.Context, cmd Cmd) *os.File {
 		return nil
 	}
 	return file
+}
+
+// hold has c keep file open. lvm2 closes all that it inherits beyond standard
+// error (tools/lvmcmdline.c, _close_stray_fds), so a program that is given no
+// input has the file for its standard input, at the end of which there is nothing
+// to be read.
+func hold(c *exec.Cmd, cmd Cmd, file *os.File) {
+	if len(cmd.Stdin) == 0 && !cmd.Terminal {
+		if _, err := file.Seek(0, io.SeekEnd); err == nil {
+			c.Stdin = file
+			return
+		}
+	}
+	c.ExtraFiles = append(c.ExtraFiles, file)
 }

@@ -82,7 +82,7 @@ func (Local) Run(ctx context.Context, cmd Cmd) (Result, error) {
 		c.SysProcAttr, c.Stdin, c.Stderr = nil, os.Stdin, io.MultiWriter(os.Stderr, &stderr)
 	}
 	if file := held(ctx, cmd); file != nil {
-		c.ExtraFiles = append(c.ExtraFiles, file)
+		hold(c, cmd, file)
 	}
 	if err := c.Start(); err != nil {
 		return Result{}, &Error{Argv: argv, ExitCode: -1, Err: err}
