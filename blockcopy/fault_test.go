@@ -315,3 +315,26 @@ func TestProgressNeverGoesBackAndEndsAtTheTotal(t *testing.T) {
 		}
 	})
 }
+
+func TestAMapThatHidesDataIsFoundByReadingTheSourceAgain(t *testing.T) {
+	source, target, job := small()
+	source.mapped = []span{{0, 7 * 512}, {9 * 512, 20 * 512}}
+	job.Source = mappedDisk{source}
+	if _, err := Copy(t.Context(), job); err != nil {
+		t.Fatal(err)
+	}
+	check := VerifyJob{Payload: target, Chunks: job.Done, ChunkSize: 512, Workers: 1}
+	if _, err := Verify(t.Context(), check); err != nil {
+		t.Errorf("the payload is as it was copied: %v", err)
+	}
+	check.Source = mappedDisk{source}
+	_, err := Verify(t.Context(), check)
+	var differs *MismatchError
+	if !errors.As(err, &differs) || differs.Name != "source" || differs.Chunk != 7 {
+		t.Errorf("want the source to differ at chunk 7, got %v", err)
+	}
+	check.Chunks = nil
+	if _, err = Verify(t.Context(), check); !errors.As(err, &differs) || differs.Name != "target" || differs.Chunk != 7 {
+		t.Errorf("want the payload to differ at chunk 7, got %v", err)
+	}
+}

@@ -161,7 +161,7 @@ type Result struct {
 	Chunks int64
 	// Bytes is how many bytes of the payload this run wrote (Verify: read).
 	Bytes int64
-	// Holes is how many of them were not read because the source has a hole
+	// Holes is how many of them Copy did not read because the source has a hole
 	// there, Zeroed how many the kernel was told to zero.
 	Holes, Zeroed int64
 	// Retried is how many reads were tried again.

@@ -71,6 +71,9 @@ var mutations = map[string]mutation{
 	"a payload that differs passes": {
 		"verify.go", "case payload != want:", "case false:",
 	},
+	"a verification believes the source's map of holes": {
+		"verify.go", "whole := []span{{0, c.size}}", "whole := newHoles(c.source, c.size).within(e.start, e.end)",
+	},
 	"a chunk that is done is copied again": {
 		"chunk.go", "c.next < c.chunks.Len() && c.chunks.Done(c.next) {", "false {",
 	},

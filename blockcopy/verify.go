@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +24,8 @@ type VerifyJob struct {
 	// Chunks is the record the copy made, to compare with; nil compares with
 	// Source alone.
 	Chunks *Chunks
-	// Source, if not nil, is read again and compared too.
+	// Source, if not nil, is read again and compared too: all of it. Its map of
+	// holes is not believed, since the copy that is to be proved believed it.
 	Source Source
 	// Size is the source's bytes; 0 means Source.Size(). A source of another
 	// size is a *SizeError.
@@ -79,11 +79,10 @@ type verifier struct {
 
 	mu       sync.Mutex
 	next     int64
-	holes    *holes
 	total    ordered
 	mismatch *MismatchError
 
-	count, unread, retried atomic.Int64
+	count, retried atomic.Int64
 }
 
 func newVerifier(job VerifyJob) (*verifier, error) {
@@ -101,7 +100,6 @@ func newVerifier(job VerifyJob) (*verifier, error) {
 	}
 	if job.Source != nil {
 		v.align = max(v.align, alignOf(job.Source))
-		v.holes = newHoles(job.Source, job.Size)
 	}
 	if job.ChunkSize%v.align != 0 {
 		return nil, &JobError{Field: "ChunkSize", Reason: fmt.Sprintf("%d is no multiple of the devices' %d", job.ChunkSize, v.align)}
@@ -185,7 +183,7 @@ func (v *verifier) run(ctx context.Context) (Result, error) {
 	v.meter.finish(now)
 	v.report(now)
 	r := Result{
-		Chunks: v.count.Load(), Bytes: v.meter.done.Load(), Holes: v.unread.Load(), Retried: v.retried.Load(),
+		Chunks: v.count.Load(), Bytes: v.meter.done.Load(), Retried: v.retried.Load(),
 		Elapsed: now.Sub(begin), Samples: v.meter.samples, TargetDirect: directOf(v.job.Payload),
 		SourceDirect: v.job.Source != nil && directOf(v.job.Source), Workers: chosen.workers, BlockSize: chosen.block,
 	}
@@ -231,9 +229,6 @@ func (v *verifier) take() (errand, bool) {
 	}
 	e := errand{index: v.next, start: v.next * v.job.ChunkSize}
 	e.end = e.start + v.layout.length(v.next)
-	if v.holes != nil {
-		e.data = v.holes.within(e.start, e.end)
-	}
 	v.next++
 	return e, true
 }
@@ -246,9 +241,7 @@ func (v *verifier) compare(ctx context.Context, h *hand, e errand) error {
 	for i := range int64(2) {
 		var err error
 		if (e.index+i)%2 == 0 {
-			whole := e
-			whole.data = []span{{0, math.MaxInt64}}
-			payload, err = v.hash(ctx, h, &v.payload, whole, true)
+			payload, err = v.hash(ctx, h, &v.payload, e, true)
 		} else if v.job.Source != nil {
 			source, err = v.hash(ctx, h, &v.source, e, false)
 		}
@@ -278,10 +271,11 @@ func (v *verifier) compare(ctx context.Context, h *hand, e errand) error {
 	return nil
 }
 
-// hash is the digest of one chunk of c. Only the payload's bytes count as
-// progress.
+// hash is the digest of one chunk of c, all of which is read. Only the payload's
+// bytes count as progress.
 func (v *verifier) hash(ctx context.Context, h *hand, c *content, e errand, counts bool) (Digest, error) {
 	h.sum.Reset()
+	whole := []span{{0, c.size}}
 	for at := e.start; at < e.end; {
 		n := min(int64(len(h.buffer)), e.end-at)
 		if ctx.Err() != nil {
@@ -292,15 +286,13 @@ func (v *verifier) hash(ctx context.Context, h *hand, c *content, e errand, coun
 				return Digest{}, err
 			}
 		}
-		b, err := c.block(ctx, h.buffer[:n], at, e.data)
+		b, err := c.block(ctx, h.buffer[:n], at, whole)
 		if err != nil {
 			return Digest{}, err
 		}
 		_, _ = h.sum.Write(b) // a hash never fails
 		if counts {
 			v.meter.done.Add(n)
-		} else if &b[0] != &h.buffer[0] {
-			v.unread.Add(n)
 		}
 		at += n
 	}
