@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/vmmigrate/vmmigrate/migrate/journal"
@@ -59,8 +58,8 @@ func (s Shelf) prepare() error {
 	if err := s.Store.prepare(); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.dir(), 0o700); err != nil {
-		return &journal.WriteError{Path: s.dir(), Err: err}
+	if err := makeFolders(s.dir(), 0o700); err != nil {
+		return err
 	}
 	if err := private(s.dir()); err != nil {
 		return err

@@ -51,8 +51,8 @@ const madeMark = ".made-by-vmmigrate"
 
 // makeDir makes the state directory where there is none.
 func (s Store) makeDir() error {
-	if err := os.MkdirAll(filepath.Dir(s.Dir), 0o755); err != nil {
-		return &journal.WriteError{Path: s.Dir, Err: err}
+	if err := makeFolders(filepath.Dir(s.Dir), 0o755); err != nil {
+		return err
 	}
 	err := os.Mkdir(s.Dir, 0o700)
 	if errors.Is(err, fs.ErrExist) {
@@ -61,8 +61,34 @@ func (s Store) makeDir() error {
 	if err == nil {
 		err = os.WriteFile(filepath.Join(s.Dir, madeMark), nil, 0o600)
 	}
+	if err == nil {
+		err = syncPath(filepath.Dir(s.Dir))
+	}
 	if err != nil {
 		return &journal.WriteError{Path: s.Dir, Err: err}
+	}
+	return nil
+}
+
+// makeFolders makes a folder, and those above it, where there is none, and
+// returns once a power cut takes none of them away: a journal's records are
+// flushed in vain where the name of a folder above them is not. The error is a
+// *journal.WriteError.
+func makeFolders(dir string, mode fs.FileMode) error {
+	err := os.Mkdir(dir, mode)
+	if errors.Is(err, fs.ErrNotExist) && filepath.Dir(dir) != dir {
+		if err := makeFolders(filepath.Dir(dir), mode); err != nil {
+			return err
+		}
+		err = os.Mkdir(dir, mode)
+	}
+	if err == nil {
+		err = syncPath(filepath.Dir(dir))
+	} else if info, statErr := os.Stat(dir); statErr == nil && info.IsDir() {
+		return nil // also where it can't be made, as on a read-only /
+	}
+	if err != nil {
+		return &journal.WriteError{Path: dir, Err: err}
 	}
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/vmmigrate/vmmigrate/migrate/journal"
 )
 
 func TestAStateDirectoryThatOthersMayWriteIntoIsRefused(t *testing.T) {
@@ -88,5 +90,24 @@ func TestAStateDirectoryThatWasMadeGoesWhenItIsEmptyAndNoOther(t *testing.T) {
 	}
 	if err := made.prepare(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestAFolderIsMadeWithAllThatAreMissingAboveIt(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b", "c")
+	for range 2 {
+		if err := makeFolders(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var unwritable *journal.WriteError
+	if err := makeFolders(filepath.Join(dir, "file"), 0o700); !errors.As(err, &unwritable) {
+		t.Errorf("a file in a folder's place: %v", err)
+	}
+	if err := makeFolders(filepath.Join(dir, "file", "below"), 0o700); !errors.As(err, &unwritable) {
+		t.Errorf("a file above a folder: %v", err)
 	}
 }

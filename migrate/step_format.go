@@ -115,7 +115,7 @@ func dropChunks(job *Job, disk *DiskPlan) error {
 	if err != nil {
 		return fmt.Errorf("forget what was copied: %w", err)
 	}
-	record := filepath.Base(job.chunksPath(disk))
+	record, dropped := filepath.Base(job.chunksPath(disk)), false
 	for _, entry := range entries {
 		if entry.Name() != record && !strings.HasPrefix(entry.Name(), "."+record) {
 			continue
@@ -123,6 +123,15 @@ func dropChunks(job *Job, disk *DiskPlan) error {
 		if err := os.Remove(filepath.Join(job.Dir, entry.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("forget what was copied: %w", err)
 		}
+		dropped = true
+	}
+	if !dropped {
+		return nil
+	}
+	// A power cut must not bring it back: of a new header's payload it would say
+	// that noise is what was copied.
+	if err := syncPath(job.Dir); err != nil {
+		return fmt.Errorf("forget what was copied: %w", err)
 	}
 	return nil
 }

@@ -129,8 +129,8 @@ func (s Store) prepare() error {
 		return err
 	}
 	for _, dir := range []string{s.Dir, s.jobs(), s.locks()} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return &journal.WriteError{Path: dir, Err: err}
+		if err := makeFolders(dir, 0o700); err != nil {
+			return err
 		}
 		if err := private(dir); err != nil {
 			return err
