@@ -261,7 +261,7 @@ func (e *Engine) stopped(ctx context.Context, job *Job, a act, err error) error 
 	copied := false
 	for i := range job.Plan.Disks {
 		started, statErr := exists(job.chunksPath(&job.Plan.Disks[i]))
-		copied = copied || started || statErr != nil
+		copied = copied || started || statErr != nil || job.isDone(key(Copy, &job.Plan.Disks[i]))
 	}
 	if why := interrupted(ctx); why != nil && !errors.As(err, &stopped) {
 		// What was stopped tells it in words of its own: "signal: killed".

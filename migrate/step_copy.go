@@ -26,12 +26,19 @@ func (copyDisk) Name() StepName { return Copy }
 // one that lacks its last chunk.
 func (copyDisk) Check(_ context.Context, job *Job, disk *DiskPlan) (Standing, error) {
 	there, err := exists(job.chunksPath(disk))
-	switch {
-	case err != nil:
+	if err != nil || !there {
 		return Absent, err
-	case !there:
-		return Absent, nil
-	case !job.isDone(key(Copy, disk)):
+	}
+	chunks, err := job.recorded(disk)
+	var damaged *blockcopy.RecordError
+	if errors.As(err, &damaged) {
+		return Partial, nil // Do says so
+	}
+	if err != nil || chunks == nil {
+		return Partial, err
+	}
+	defer chunks.Close() // it was only read
+	if !job.isDone(key(Copy, disk)) || !chunks.Complete() {
 		return Partial, nil
 	}
 	return Present, nil
@@ -166,26 +173,35 @@ func (copyDisk) Undo(_ context.Context, job *Job, disk *DiskPlan) error { return
 
 // chunks opens the record of the chunks that are done, or begins one.
 func (j *Job) chunks(disk *DiskPlan) (*blockcopy.Chunks, error) {
-	path := j.chunksPath(disk)
-	chunks, err := blockcopy.LoadChunks(path)
+	chunks, err := j.recorded(disk)
+	var damaged *blockcopy.RecordError
 	switch {
-	case errors.Is(err, os.ErrNotExist):
-	case err != nil:
-		var damaged *blockcopy.RecordError
-		if !errors.As(err, &damaged) {
-			return nil, err
-		}
+	case errors.As(err, &damaged):
 		// Without a record to trust the copy begins anew: slower, and safe.
 		j.report(Event{Event: Warning, Step: Copy, Disk: disk.Target, Message: fmt.Sprintf("the copy begins anew: %v", err)})
-	case chunks.Identity() == disk.LUKSUUID && chunks.Payload() == disk.Payload:
-		return chunks, nil
-	default:
-		_ = chunks.Close()
+	case err != nil || chunks != nil:
+		return chunks, err
 	}
 	if err := dropChunks(j, disk); err != nil {
 		return nil, err
 	}
-	return blockcopy.CreateChunks(path, disk.Payload, disk.LUKSUUID)
+	return blockcopy.CreateChunks(j.chunksPath(disk), disk.Payload, disk.LUKSUUID)
+}
+
+// recorded opens the record of the chunks that are done. It is nil where there is
+// none, or one of another header's payload, and the error a
+// *blockcopy.RecordError for one that is damaged.
+func (j *Job) recorded(disk *DiskPlan) (*blockcopy.Chunks, error) {
+	chunks, err := blockcopy.LoadChunks(j.chunksPath(disk))
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case chunks.Identity() != disk.LUKSUUID || chunks.Payload() != disk.Payload:
+		return nil, chunks.Close()
+	}
+	return chunks, nil
 }
 
 // progress passes a copy's or verification's progress on.

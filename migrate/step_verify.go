@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/vmmigrate/vmmigrate/blockcopy"
 )
@@ -28,7 +29,11 @@ func (verifyDisk) Do(ctx context.Context, job *Job, disk *DiskPlan, _ Standing) 
 		job.say(Verify, disk, "not asked for")
 		return nil
 	}
-	chunks, err := job.chunks(disk)
+	// One that is gone or damaged by now has the next resume copy anew.
+	chunks, err := job.recorded(disk)
+	if err == nil && chunks == nil {
+		err = fmt.Errorf("the record of what was copied is gone from %s", job.chunksPath(disk))
+	}
 	if err != nil {
 		return err
 	}

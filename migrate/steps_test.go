@@ -253,6 +253,59 @@ func TestADamagedRecordOfChunksBeginsTheCopyAnew(t *testing.T) {
 	w.wantMoved(before, plan, "copied anew")
 }
 
+func TestARecordDamagedAfterTheCopyBeginsItAnewToo(t *testing.T) {
+	for what, damage := range map[string]func(path string, disk *DiskPlan) error{
+		"damaged":       func(path string, _ *DiskPlan) error { return os.WriteFile(path, []byte("rubbish"), 0o600) },
+		"gone":          func(path string, _ *DiskPlan) error { return os.Remove(path) },
+		"about another": func(path string, disk *DiskPlan) error { return createChunks(path, disk.Payload, "another") },
+		"empty":         func(path string, disk *DiskPlan) error { return createChunks(path, disk.Payload, disk.LUKSUUID) },
+	} {
+		w := newWorld(t)
+		before := w.look()
+		plan := w.planned()
+		if _, err := w.run(plan, Copy); err == nil {
+			t.Fatal("the run did not stop")
+		}
+		if err := damage(filepath.Join(w.state, "jobs", plan.Job, "vda.chunks"), &plan.Disks[0]); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.resume(plan.Job); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		w.wantMoved(before, plan, what)
+	}
+}
+
+func createChunks(path string, payload int64, identity string) error {
+	chunks, err := blockcopy.CreateChunks(path, payload, identity)
+	if err != nil {
+		return err
+	}
+	return chunks.Close()
+}
+
+func TestAVerificationMakesNoRecordOfItsOwn(t *testing.T) {
+	w := newWorld(t)
+	before := w.look()
+	plan := w.planned()
+	path := filepath.Join(w.state, "jobs", plan.Job, "vda.chunks")
+	w.heard = func(event Event) {
+		if event.Event == StepStarted && event.Step == Verify && event.Disk == "vda" {
+			_ = os.WriteFile(path, []byte("rubbish"), 0o600)
+		}
+	}
+	_, err := w.run(plan, "")
+	w.wantStopped(err, Verify, Kept, "with a record that is damaged meanwhile")
+	if content, err := os.ReadFile(path); err != nil || string(content) != "rubbish" {
+		t.Errorf("the record is %q: %v", content, err)
+	}
+	w.heard = nil
+	if _, err := w.resume(plan.Job); err != nil {
+		t.Fatal(err)
+	}
+	w.wantMoved(before, plan, "copied anew")
+}
+
 func TestNoKeyIsWrittenAnywhere(t *testing.T) {
 	w := newWorld(t)
 	w.secret = "correct horse battery staple"
