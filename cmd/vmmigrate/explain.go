@@ -168,8 +168,11 @@ func explainStep(err *migrate.StepError) advice {
 	}
 	var differs *migrate.DifferenceError
 	if errors.As(err.Err, &differs) {
+		// A resume reads the same bytes again. What was wrong with them once is
+		// not to be trusted with a second try at some of them either.
 		a.exit = exitDifference
-		a.state = "the original is as it was; the clone is not defined; the faulty copy is kept"
+		a.state = "the original is as it was; the clone is not defined; the faulty copy is kept to be looked at, and a resume would only read it again"
+		a.next = append(cause.next, "vmmigrate rollback "+err.Job)
 	}
 	return a
 }
