@@ -3,6 +3,9 @@ package migrate
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -237,4 +240,48 @@ func TestAWrongKeyOnResumeIsSaidAndKeepsTheCopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.wantMoved(before, plan, "with the right key")
+}
+
+func TestARollbackGoesOnPastWhatIsAboutTheVMAsAWhole(t *testing.T) {
+	for _, test := range []struct {
+		step StepName
+		// left says that the disks stay, under a clone that uses them.
+		left bool
+	}{{HeaderBackup, false}, {Define, true}} {
+		w := newWorld(t)
+		before := w.look()
+		plan := w.planned()
+		if _, err := w.run(plan, ""); err != nil {
+			t.Fatal(err)
+		}
+		backup := filepath.Join(w.state, "jobs", plan.Job, "vda.luks-header")
+		switch test.step {
+		case HeaderBackup: // a folder that is not empty is not removed as a file is
+			if err := errors.Join(os.Remove(backup), os.MkdirAll(filepath.Join(backup, "in the way"), 0o700)); err != nil {
+				t.Fatal(err)
+			}
+		default:
+			w.arm(slices.Index(points(t, newWorld, func(w *world) {
+				plan := w.planned()
+				_, _ = w.run(plan, "")
+				w.disarm()
+				_ = w.rollback(plan.Job, false)
+			}), "act: undefine"), failBefore)
+		}
+		var incomplete *RollbackError
+		if err := w.rollback(plan.Job, false); !errors.As(err, &incomplete) {
+			t.Fatalf("%s: %v", test.step, err)
+		}
+		if left := w.look()["volume "+plan.Disks[0].Volume.String()] != ""; left != test.left {
+			t.Errorf("%s could not be undone, and the volume is there: %v", test.step, left)
+		}
+		w.disarm()
+		if err := os.RemoveAll(backup); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.rollback(plan.Job, false); err != nil {
+			t.Fatalf("%s: again: %v", test.step, err)
+		}
+		w.wantSame(before, string(test.step))
+	}
 }

@@ -64,12 +64,13 @@ func (e *RollbackError) Unwrap() error { return e.Err }
 func (j *Job) undo(ctx context.Context, loud bool) error {
 	var errs []error
 	failed := make(map[string]bool) // disks with an undo that failed
+	defined := false                // the clone could not be undefined
 	for _, a := range slices.Backward(acts(j.Plan)) {
 		k := key(a.step.Name(), a.disk)
 		// What lies under something that is still there stays: a volume
 		// under a mapping that could not be closed, a disk under a clone
 		// that could not be undefined.
-		if failed[k.disk] || failed[""] {
+		if failed[k.disk] || defined {
 			continue
 		}
 		if err := interrupted(ctx); err != nil {
@@ -77,7 +78,10 @@ func (j *Job) undo(ctx context.Context, loud bool) error {
 		}
 		if err := j.undoOne(ctx, a, loud); err != nil {
 			errs = append(errs, fmt.Errorf("undo %s%s: %w", k.step, ofDisk(k.disk), err))
-			failed[k.disk] = true
+			if a.disk != nil {
+				failed[k.disk] = true
+			}
+			defined = defined || k.step == Define
 		}
 	}
 	if len(errs) > 0 {
