@@ -231,14 +231,31 @@ func (m *Manager) close(ctx context.Context, clone *Clone, disk *Disk) error {
 		mapper = disk.Mapping.Name
 	}
 	began := m.Now()
-	_, err := m.Volumes.Deactivate(ctx, "/dev/mapper/"+mapper)
-	if err == nil {
-		err = m.Encryption.Close(ctx, mapper)
-	}
-	if err != nil {
+	if err := m.closeMapping(ctx, mapper); err != nil {
 		return &LockError{Clone: clone.Name, Disk: disk.Target, Mapper: mapper, Err: err}
 	}
 	disk.Mapping = nil
 	m.report(Event{Event: Locked, VM: clone.Name, Disk: disk.Target, Message: mapper, Elapsed: m.Now().Sub(began)})
 	return nil
+}
+
+// closeTries is how often a mapping is closed that a guest's volume group keeps
+// open: the host's LVM activates one a moment after udev tells it of the mapping,
+// and so perhaps just after there was none to be seen.
+const closeTries = 3
+
+func (m *Manager) closeMapping(ctx context.Context, mapper string) error {
+	var busy *luks.BusyError
+	for try := 1; ; try++ {
+		groups, err := m.Volumes.Deactivate(ctx, "/dev/mapper/"+mapper)
+		if err != nil {
+			return err
+		}
+		if busy != nil && len(groups) == 0 {
+			return busy // something else holds it
+		}
+		if err = m.Encryption.Close(ctx, mapper); !errors.As(err, &busy) || try == closeTries {
+			return err
+		}
+	}
 }

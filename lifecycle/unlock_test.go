@@ -248,6 +248,20 @@ func TestAGuestsOwnVolumeGroupIsDeactivatedFirst(t *testing.T) {
 	w.isOpen("")
 }
 
+func TestAGroupThatIsActivatedMeanwhileIsDeactivatedToo(t *testing.T) {
+	w := newWorld(t)
+	no(t, w.Unlock(t.Context(), "imap-luks"))
+	w.vault.Before = func(op string) error {
+		if op == "close" {
+			w.vault.Before = nil
+			w.volumes.AddGuest("/dev/mapper/cr_imap_vda", "debian-vg", true)
+		}
+		return nil
+	}
+	no(t, w.Lock(t.Context(), "imap-luks"))
+	w.isOpen("")
+}
+
 func TestARunningCloneIsNotLocked(t *testing.T) {
 	w := newWorld(t)
 	no(t, w.Start(t.Context(), "imap-luks"))

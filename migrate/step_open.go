@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -88,8 +89,22 @@ func closeOurs(ctx context.Context, job *Job, disk *DiskPlan) error {
 	if !mapping.open || !strings.EqualFold(mapping.UUID, disk.LUKSUUID) {
 		return nil
 	}
-	if _, err := job.Volumes.Deactivate(ctx, disk.Device); err != nil {
-		return err
+	var busy *luks.BusyError
+	for try := 1; ; try++ {
+		groups, err := job.Volumes.Deactivate(ctx, disk.Device)
+		if err != nil {
+			return err
+		}
+		if busy != nil && len(groups) == 0 {
+			return busy // something else holds it
+		}
+		if err = job.Encryption.Close(ctx, disk.Mapper); !errors.As(err, &busy) || try == closeTries {
+			return err
+		}
 	}
-	return job.Encryption.Close(ctx, disk.Mapper)
 }
+
+// closeTries is how often a mapping is closed that a guest's volume group keeps
+// open: the host's LVM activates one a moment after udev tells it of the mapping,
+// and so perhaps just after there was none to be seen.
+const closeTries = 3
