@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 )
@@ -24,11 +25,8 @@ func (e *Engine) move(ctx context.Context, job *Job) error {
 		})
 	}
 	group.Wait()
-	for _, failure := range failures {
-		// Those that stopped only since another failed have nothing to tell.
-		if failure != nil && !errors.Is(failure.err, errLaneStopped) {
-			return e.stopped(ctx, job, failure.act, failure.err)
-		}
+	if failure := joined(failures); failure != nil {
+		return e.stopped(ctx, job, failure.act, failure.err)
 	}
 	if e.StopAfter == Copy || e.StopAfter == Verify {
 		last := lanes[len(lanes)-1]
@@ -44,6 +42,40 @@ var errLaneStopped = errors.New("another disk of the VM failed")
 type laneFailure struct {
 	act act
 	err error
+}
+
+// joined is what became of all lanes, or nil if none failed: what went wrong by
+// itself, under the step where the first did. A copy that was found to differ
+// comes before anything else, and an interruption after it. Lanes that stopped
+// only since another failed have nothing to tell.
+func joined(failures []*laneFailure) *laneFailure {
+	var own, stops []*laneFailure
+	for _, failure := range failures {
+		var differs *DifferenceError
+		switch {
+		case failure == nil || errors.Is(failure.err, errLaneStopped):
+		case errors.As(failure.err, &differs):
+			own = append([]*laneFailure{failure}, own...)
+		case isStop(failure.err):
+			stops = append(stops, failure)
+		default:
+			own = append(own, failure)
+		}
+	}
+	switch {
+	case len(own) == 0 && len(stops) == 0:
+		return nil
+	case len(own) == 0:
+		return stops[0]
+	}
+	errs := []error{own[0].err}
+	for _, also := range own[1:] {
+		if also.err.Error() == own[0].err.Error() {
+			continue // one cause, as a source that was started
+		}
+		errs = append(errs, fmt.Errorf("%s of %s failed too: %w", also.act.step.Name(), also.act.disk.Target, also.err))
+	}
+	return &laneFailure{own[0].act, errors.Join(errs...)}
 }
 
 func (e *Engine) moveLane(ctx context.Context, job *Job, lane []*DiskPlan) *laneFailure {

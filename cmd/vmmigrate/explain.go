@@ -158,21 +158,22 @@ func explainStep(err *migrate.StepError) advice {
 			a.next = append(a.next, nextOf(err.Job)...)
 		}
 	}
+	var differs *migrate.DifferenceError
 	var stopped *migrate.InterruptedError
-	if errors.As(err.Err, &stopped) {
+	if errors.As(err.Err, &stopped) && !errors.As(err.Err, &differs) {
 		a.exit = exitResumable
 		a.what = fmt.Sprintf("%s: %v, at %s", err.VM, stopped, where(err))
 	}
 	if errors.Is(err.Err, migrate.ErrStopAfter) {
 		a.what = fmt.Sprintf("%s: stopped after %s, as --stop-after asked for", err.VM, where(err))
 	}
-	var differs *migrate.DifferenceError
 	if errors.As(err.Err, &differs) {
 		// A resume reads the same bytes again. What was wrong with them once is
 		// not to be trusted with a second try at some of them either.
 		a.exit = exitDifference
 		a.state = "the original is as it was; the clone is not defined; the faulty copy is kept to be looked at, and a resume would only read it again"
-		a.next = append(cause.next, "vmmigrate rollback "+err.Job)
+		cause = explainCause(differs) // whatever else went wrong beside it
+		a.details, a.next = cause.details, append(cause.next, "vmmigrate rollback "+err.Job)
 	}
 	return a
 }

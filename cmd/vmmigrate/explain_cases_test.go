@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"syscall"
 	"time"
@@ -192,6 +193,13 @@ func copyCases() []explainCase {
 		{"a target that can't be flushed", stopped(migrate.Copy, &blockcopy.FlushError{Name: target, Err: syscall.EIO})},
 		{"chunks that can't be recorded", stopped(migrate.Copy, &blockcopy.CheckpointError{Err: syscall.ENOSPC})},
 		{"a copy that differs", stopped(migrate.Verify, &migrate.DifferenceError{Disk: "vda", Err: &blockcopy.MismatchError{Name: target, Chunk: 1, Offset: 4 << 20, Length: 4 << 20}})},
+		{"a copy that differs, and another disk that can't be read", stopped(migrate.Verify, errors.Join(
+			&migrate.DifferenceError{Disk: "vda", Err: &blockcopy.MismatchError{Name: target, Chunk: 1, Offset: 4 << 20, Length: 4 << 20}},
+			fmt.Errorf("copy of vdb failed too: %w", &blockcopy.ReadError{Name: "/dev/sdb", Offset: 4096, Length: 512, Sector: 8, Attempts: 1, Err: syscall.EIO}),
+		))},
+		{"a copy that differs, and an interruption", stopped(migrate.Verify, errors.Join(
+			&migrate.DifferenceError{Disk: "vda", Err: &blockcopy.MismatchError{Name: target, Chunk: 1, Offset: 4 << 20, Length: 4 << 20}}, &migrate.InterruptedError{Why: "SIGINT"},
+		))},
 		{"a digest that is not recorded", stopped(migrate.Verify, &blockcopy.IncompleteError{Chunk: 3})},
 		{"a record of chunks that is damaged", stopped(migrate.Copy, &blockcopy.RecordError{Path: "vda.chunks", Reason: "the checksum is wrong"})},
 	}
