@@ -96,6 +96,23 @@ func (e *RetiringError) Error() string {
 	return fmt.Sprintf("the retirement of %q has begun (job %s): nothing changes places with it any more", e.Original, e.Job)
 }
 
+// OtherwiseError says that a retirement that has begun is another than the one
+// that is asked for now.
+type OtherwiseError struct {
+	Job, Original string
+	// Method and Keep are how it has begun.
+	Method Method
+	Keep   bool
+}
+
+func (e *OtherwiseError) Error() string {
+	fate := "removed"
+	if e.Keep {
+		fate = "kept"
+	}
+	return fmt.Sprintf("the retirement of %q has begun otherwise (job %s): its disks are wiped by --method %s and %s", e.Original, e.Job, e.Method, fate)
+}
+
 // RetiredError says that a retirement is done.
 type RetiredError struct{ Job, Original, Record string }
 

@@ -304,6 +304,25 @@ func TestARetirementThatHasNotWipedIsTakenBack(t *testing.T) {
 	wrong[*RetiredError](t, err)
 }
 
+// It goes on as it has begun, and not as it is asked for now.
+func TestARetirementThatHasBegunIsNoOther(t *testing.T) {
+	yes, no := true, false
+	for _, keep := range []bool{yes, no} {
+		half := RetireJob{Retirement: &Retirement{Original: "imap", Method: Zero, Keep: keep}}
+		for _, same := range []error{half.Same(Zero, nil), half.Same(Zero, &keep)} {
+			if same != nil {
+				t.Error(same)
+			}
+		}
+		other := !keep
+		for _, another := range []error{half.Same(Random, nil), half.Same(Zero, &other)} {
+			if got := wrong[*OtherwiseError](t, another); got.Method != Zero || got.Keep != keep {
+				t.Errorf("%+v", got)
+			}
+		}
+	}
+}
+
 func TestOneRetirementAtATime(t *testing.T) {
 	w := newRetireWorld(t)
 	plan, _, err := w.Judge(t.Context(), "imap-luks", RetireOptions{Method: Zero})

@@ -104,6 +104,16 @@ func (j RetireJob) Named(name string) bool {
 	return j.ID == name || r != nil && (name == r.Clone || name == r.CloneUUID || name == r.Original || name == r.OriginalUUID)
 }
 
+// Same returns an *OtherwiseError unless the retirement wipes by that method, and
+// keeps the wiped disks or not as asked; keep is nil where nothing is asked.
+func (j RetireJob) Same(method Method, keep *bool) error {
+	r := j.Retirement
+	if r.Method != method || keep != nil && r.Keep != *keep {
+		return &OtherwiseError{Job: j.ID, Original: r.Original, Method: r.Method, Keep: r.Keep}
+	}
+	return nil
+}
+
 func retireShelf(store migrate.Store) migrate.Shelf {
 	return store.Retirements()
 }

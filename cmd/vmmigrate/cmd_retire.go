@@ -95,6 +95,13 @@ func (s *session) retire(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
+		var keep *bool
+		if c.IsSet("keep-volume") {
+			keep = &options.Keep
+		}
+		if err := half.Same(options.Method, keep); err != nil {
+			return err
+		}
 		return s.resumeRetire(c, env, reporter, half)
 	}
 	plan, warnings, err := env.Judge(c.Context, name, options)

@@ -21,6 +21,7 @@ func explainRetire(err error) (advice, bool) {
 	var wiped *succession.WipedError
 	var retired *succession.RetiredError
 	var retiring *succession.RetiringError
+	var otherwise *succession.OtherwiseError
 	a := advice{what: err.Error(), exit: exitRefused, state: unchanged}
 	switch {
 	case errors.As(err, &blocked):
@@ -30,6 +31,9 @@ func explainRetire(err error) (advice, bool) {
 		a.next = []string{"vmmigrate resume " + wiped.Job}
 	case errors.As(err, &retiring):
 		a.next = []string{"vmmigrate resume " + retiring.Job}
+	case errors.As(err, &otherwise):
+		a.details = []string{"what is wiped already stays so; it goes on the way it has begun"}
+		a.next = []string{"vmmigrate resume " + otherwise.Job}
 	case errors.As(err, &retired):
 		a.details = []string{"the record of it is in " + retired.Record}
 	default:

@@ -25,6 +25,7 @@ func retireCases() []explainCase {
 			{Code: succession.Unknown, Disk: "vdb", Text: "nothing tells for certain whether /dev/sdb1 is the disk that was copied"},
 		}})},
 		{"a retirement that is to be taken back too late", &succession.WipedError{Job: testJob, Original: original}},
+		{"a retirement that has begun by another method", &succession.OtherwiseError{Job: testJob, Original: "imap", Method: succession.Zero, Keep: true}},
 		{"a cutover of an original that is being retired", &succession.RetiringError{Job: testJob, Original: "imap"}},
 		{"a retirement that is done", &succession.RetiredError{Job: testJob, Original: original, Record: "/var/lib/vmmigrate/records/" + testJob + ".json"}},
 		{"a wipe that Ctrl-C ended", stopped(migrate.Wipe, true, &migrate.InterruptedError{Why: "SIGINT"})},

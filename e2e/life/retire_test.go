@@ -81,6 +81,8 @@ func TestAnOriginalIsRetiredByEachMethodAndNothingElseIsTouched(t *testing.T) {
 		h.does(t, 4, retires("one-luks", "--method", "zero", "--keep-volume"), "wipe of vda failed", "can't be written there", "wiped, at least in part", "vmmigrate resume")
 		h.sh(t, `dmsetup load vg0-one </root/one.table; dmsetup resume vg0-one`)
 		h.does(t, 0, []string{"jobs"}, "retire", "interrupted", "vmmigrate resume")
+		h.does(t, 3, retires("one-luks", "--method", "random"), "has begun otherwise", "--method zero and kept", "vmmigrate resume")
+		h.does(t, 3, retires("one-luks", "--method", "zero", "--keep-volume=false"), "has begun otherwise", "vmmigrate resume")
 		t.Log("\n" + h.does(t, 0, []string{"resume", "one-luks"}, "vda wipe", "vda read-back", "every byte is zero", "its disk is wiped and kept"))
 		h.sh(t, `cmp -n 25165824 /dev/vg0/one /dev/zero; ! virsh -q dominfo one 2>/dev/null`)
 		h.record(t, succession.Zero, "one", 1)
