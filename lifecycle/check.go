@@ -122,7 +122,7 @@ func (m *Manager) CheckHeaders(ctx context.Context, name, file string) ([]Header
 // readBackup reads a header backup and what is beside it, which may be
 // missing. It returns a *BackupError for one that is damaged.
 func (m *Manager) readBackup(ctx context.Context, file string) (luks.Header, *Backup, error) {
-	digest, size, err := digestFile(file)
+	digest, size, err := luks.DigestFile(file)
 	if err != nil {
 		return luks.Header{}, nil, &BackupError{File: file, Reason: reason(err)}
 	}
@@ -133,7 +133,7 @@ func (m *Manager) readBackup(ctx context.Context, file string) (luks.Header, *Ba
 	case err != nil:
 		return luks.Header{}, nil, &BackupError{File: file, Reason: err.Error()}
 	default:
-		b, err := parseBackup(file+beside, text)
+		b, err := luks.ParseBackup(file+beside, text)
 		if err != nil {
 			return luks.Header{}, nil, err
 		}

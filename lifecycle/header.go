@@ -149,7 +149,7 @@ func (m *Manager) saveHeader(ctx context.Context, clone *Clone, disk *Disk, path
 		return Backup{}, err
 	}
 	backup.File, backup.There = path, true
-	if err := writeFlushed(draft+beside, backup.text()); err != nil {
+	if err := writeFlushed(draft+beside, backup.Text()); err != nil {
 		return Backup{}, err
 	}
 	if err := errors.Join(publish(draft, path), publish(draft+beside, path+beside)); err != nil {
@@ -171,7 +171,7 @@ func (m *Manager) draft(ctx context.Context, clone *Clone, disk *Disk, file stri
 	if !strings.EqualFold(header.UUID, disk.LUKS) || header.Offset != disk.Header.Offset {
 		return Backup{}, fmt.Errorf("the backup of %s holds another header: %s", disk.Volume(), header.UUID)
 	}
-	digest, size, err := digestFile(file)
+	digest, size, err := luks.DigestFile(file)
 	return Backup{
 		Bytes: size, SHA256: digest, Made: m.Now().UTC(), VM: clone.Name, Disk: disk.Target, Volume: disk.Volume(),
 		LUKS: disk.LUKS, Type: header.Type, Offset: header.Offset, VolumeSize: disk.Below.Size,
@@ -192,7 +192,7 @@ func (m *Manager) noteBackup(b Backup) error {
 	if err := os.Remove(note); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	return writeFlushed(note, b.text())
+	return writeFlushed(note, b.Text())
 }
 
 // reason is an error without the operation and path, which are said already.

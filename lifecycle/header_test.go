@@ -65,7 +65,7 @@ func TestWhatIsWrittenBesideABackupReadsBack(t *testing.T) {
 			Made: time.Unix(rapid.Int64Range(0, 4e9).Draw(t, "made"), 0).UTC(), VM: word.Draw(t, "vm"), Disk: "vda", Volume: word.Draw(t, "volume"),
 			LUKS: vdaLUKS, Type: luks.LUKS2, Offset: rapid.Int64Min(0).Draw(t, "offset"), VolumeSize: rapid.Int64Min(0).Draw(t, "size"),
 		}
-		read, err := parseBackup("beside", b.text())
+		read, err := luks.ParseBackup("beside", b.Text())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,10 +76,10 @@ func TestWhatIsWrittenBesideABackupReadsBack(t *testing.T) {
 }
 
 func FuzzParseBackup(f *testing.F) {
-	f.Add((&Backup{File: "/a", SHA256: strings.Repeat("ab", 32), Made: time.Unix(0, 0)}).text())
+	f.Add((&Backup{File: "/a", SHA256: strings.Repeat("ab", 32), Made: time.Unix(0, 0)}).Text())
 	f.Add([]byte("# made: \n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		b, err := parseBackup("beside", text)
+		b, err := luks.ParseBackup("beside", text)
 		if err != nil {
 			wrong[*BesideError](t, err)
 		} else if len(b.SHA256) != 64 {
@@ -280,5 +280,42 @@ func TestARestoreThatFailsSaysWhereWhatWasThereIs(t *testing.T) {
 	_, err := w.RestoreHeader(t.Context(), "imap-luks", path, yes)
 	if failed := wrong[*RestoreError](t, err); failed.Kept == "" || !errors.Is(err, broken) {
 		t.Errorf("%+v", failed)
+	}
+}
+
+// What `run` made is told to be moved off the host, and is known of after that.
+func TestTheBackupOfAJobThatWasMovedAwayIsKnownOf(t *testing.T) {
+	w := newWorld(t)
+	base := filepath.Join(w.StateDir, "jobs", job, "vda")
+	file := base + ".luks-header"
+	said := Backup{File: "/elsewhere/vda.luks-header", SHA256: strings.Repeat("ab", 32), Made: w.clock.Add(-time.Hour), LUKS: vdaLUKS, Type: luks.LUKS2}
+	known := func() *BackupStatus {
+		t.Helper()
+		report, err := w.Look(t.Context(), "imap-luks")
+		no(t, err)
+		return report.Clones[0].Disks[0].Backup
+	}
+	no(t, os.MkdirAll(filepath.Dir(file), 0o700))
+	no(t, os.WriteFile(file, nil, 0o600))
+	// An older vmmigrate left nothing beside it.
+	if b := known(); b == nil || b.File != file || !b.There {
+		t.Errorf("%+v", b)
+	}
+	for _, note := range []string{base + luks.Note, file + beside} {
+		no(t, os.WriteFile(note, said.Text(), 0o600))
+		if b := known(); b == nil || b.File != file || !b.There || !b.Made.Equal(said.Made) {
+			t.Errorf("%s: %+v", note, b)
+		}
+		no(t, os.Rename(file, file+".moved"))
+		if b := known(); b == nil || b.File != file || b.There || !b.Made.Equal(said.Made) {
+			t.Errorf("%s, moved away: %+v", note, b)
+		}
+		no(t, errors.Join(os.Rename(file+".moved", file), os.Remove(note)))
+	}
+	// One of another volume is none of this disk's.
+	said.LUKS = vdbLUKS
+	no(t, errors.Join(os.Remove(file), os.WriteFile(base+luks.Note, said.Text(), 0o600)))
+	if b := known(); b != nil {
+		t.Errorf("%+v", b)
 	}
 }

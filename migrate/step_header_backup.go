@@ -5,6 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/vmmigrate/vmmigrate/luks"
+	"github.com/vmmigrate/vmmigrate/migrate/journal"
 )
 
 // headerBackup copies the LUKS headers into the job's folder: a damaged header
@@ -14,6 +20,13 @@ type headerBackup struct{}
 var _ Step = headerBackup{}
 
 func (headerBackup) Name() StepName { return HeaderBackup }
+
+// backupFiles are what is kept of a disk's header: the backup, what it is beside
+// it, and the same once more for when both are moved off this host.
+func (j *Job) backupFiles(disk *DiskPlan) (backup, beside, note string) {
+	backup = j.headerPath(disk)
+	return backup, backup + luks.Beside, filepath.Join(j.Dir, safeName(disk.Target)+luks.Note)
+}
 
 // Check goes by the record: cryptsetup writes the file in one go, but a crash
 // may leave half of it.
@@ -40,6 +53,9 @@ func (h headerBackup) Do(ctx context.Context, job *Job, _ *DiskPlan, _ Standing)
 		if err := job.Encryption.HeaderBackup(ctx, disk.Volume.Path, job.headerPath(disk)); err != nil {
 			return err
 		}
+		if err := job.describeBackup(disk); err != nil {
+			return fmt.Errorf("say what the header backup is: %w", err)
+		}
 	}
 	// The files are on disk by now; that they have names there takes this.
 	if err := syncPath(job.Dir); err != nil {
@@ -49,12 +65,34 @@ func (h headerBackup) Do(ctx context.Context, job *Job, _ *DiskPlan, _ Standing)
 	return nil
 }
 
+// describeBackup writes what a header backup is beside it.
+func (j *Job) describeBackup(disk *DiskPlan) error {
+	backup, beside, note := j.backupFiles(disk)
+	digest, size, err := luks.DigestFile(backup)
+	if err != nil {
+		return err
+	}
+	said := luks.Backup{
+		File: backup, Bytes: size, SHA256: digest, Made: j.Now().UTC(), VM: j.Plan.Clone.Name, Disk: disk.Target, Volume: disk.Volume.String(),
+		LUKS: disk.LUKSUUID, Type: j.Plan.Options.LUKS.Type, Offset: disk.Offset, VolumeSize: disk.Volume.Size,
+	}
+	for _, path := range []string{beside, note} {
+		if err := renameio.WriteFile(path, said.Text(), 0o600, renameio.WithPermissions(0o600)); err != nil {
+			return &journal.WriteError{Path: path, Err: err}
+		}
+	}
+	return nil
+}
+
 // Undo removes the backups. With the volume gone they would only keep its key
 // slots where nobody looks for them.
 func (headerBackup) Undo(_ context.Context, job *Job, _ *DiskPlan) error {
 	for i := range job.Plan.Disks {
-		if err := os.Remove(job.headerPath(&job.Plan.Disks[i])); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("remove the header backup: %w", err)
+		backup, beside, note := job.backupFiles(&job.Plan.Disks[i])
+		for _, path := range []string{backup, beside, note} {
+			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("remove the header backup: %w", err)
+			}
 		}
 	}
 	return nil

@@ -23,7 +23,9 @@ import (
 //
 //	jobs/ID/journal             what was intended and done
 //	jobs/ID/TARGET.chunks       the digests of the chunks copied so far
-//	jobs/ID/TARGET.luks-header  the backup of the new volume's LUKS header
+//	jobs/ID/TARGET.luks-header  the backup of the new volume's LUKS header, and
+//	                            beside it, in .sha256, what it is
+//	jobs/ID/TARGET.header-note  the same, for when these were moved away
 //	jobs/ID/clone.xml           the clone's definition, as libvirt was given it
 //	locks/HASH                  held while a job works on a VM, LV or mapping
 type Store struct {

@@ -68,7 +68,7 @@ func topics() []topic {
 			{"/var/lib/vmmigrate/retirements/JOB", "how far a retirement has come, and the original's definition"},
 			{"/var/lib/vmmigrate/headers", "the header backups of vmmigrate header backup, each with its digest beside it; move them off the host"},
 			{"/var/lib/vmmigrate/crypttab", "copies of /etc/crypttab from before each change by autostart enable and disable"},
-			{"/var/lib/vmmigrate/jobs/JOB/DISK.luks-header", "the backup of a new volume's LUKS header: whoever has it and an old passphrase can open the volume"},
+			{"/var/lib/vmmigrate/jobs/JOB/DISK.luks-header", "the backup of a new volume's LUKS header: whoever has it and an old passphrase can open the volume. Move it off the host, with the digest in .sha256 beside it; DISK.header-note stays"},
 			{"/var/lib/vmmigrate/jobs/JOB/clone.xml", "the clone's definition as it was made: should it be undefined, virsh define brings it back"},
 		}},
 	}
