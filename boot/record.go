@@ -122,6 +122,9 @@ type RecordDisk struct {
 	// was enrolled. What came since, and is of the method, is ours.
 	SlotsBefore  []int `json:"slots_before,omitempty"`
 	TokensBefore []int `json:"tokens_before,omitempty"`
+	// Stale is whether the key file did not unlock it when its keys were changed
+	// last.
+	Stale bool `json:"stale,omitempty"`
 }
 
 // Volume names the volume: VG/LV, or its path.

@@ -58,6 +58,11 @@ func (m *Manager) bootStatus(ctx context.Context, clone *Clone, records []boot.R
 		if _, err := m.Boot.CheckKeyFile(r.Unlock.KeyFile, true); err != nil {
 			bad("%v", err)
 		}
+		for _, disk := range r.Disks {
+			if disk.Stale {
+				bad("its key file no longer unlocked disk %s when the keys were changed: put a key that fits into it", disk.Target)
+			}
+		}
 	}
 	m.linesStatus(clone, r, crypttab, bad)
 	if r.Unlock.Method.Enrolls() {

@@ -28,67 +28,6 @@ type KeySlot struct {
 // NewKey gives the key to be added, when the present one has been found to fit.
 type NewKey func(ctx context.Context) (luks.Key, error)
 
-// SameKeyError says that a new key is one that unlocks the disks already.
-type SameKeyError struct{ Clone string }
-
-func (e *SameKeyError) Error() string {
-	return fmt.Sprintf("the new key of %q is one that unlocks its disks already", e.Clone)
-}
-
-// NoSlotError says that a volume has no key slot left.
-type NoSlotError struct {
-	Clone, Disk, Volume string
-	// Slots is how many it can have.
-	Slots int
-}
-
-func (e *NoSlotError) Error() string {
-	return fmt.Sprintf("all %d key slots of disk %s of %q (%s) are taken", e.Slots, e.Disk, e.Clone, e.Volume)
-}
-
-// LastKeyError says that a key can't be taken away, because then nothing that
-// is known to work would unlock the disk.
-type LastKeyError struct {
-	Clone, Disk string
-	Slot        int
-	// Proof is whether there are other slots, and the key that was given is
-	// the one of this slot, which proves nothing of the others.
-	Proof bool
-}
-
-func (e *LastKeyError) Error() string {
-	if e.Proof {
-		return fmt.Sprintf("the key that was given is that of slot %d itself; taking it away from disk %s of %q needs the key of a slot that stays", e.Slot, e.Disk, e.Clone)
-	}
-	return fmt.Sprintf("slot %d is the last key slot of disk %s of %q: without it nothing unlocks the disk", e.Slot, e.Disk, e.Clone)
-}
-
-// SlotError says that a key slot is empty on every disk that was meant.
-type SlotError struct {
-	Clone string
-	Slot  int
-	// Slots are those in use.
-	Slots []KeySlot
-}
-
-func (e *SlotError) Error() string {
-	return fmt.Sprintf("key slot %d holds no key on any disk of %q", e.Slot, e.Clone)
-}
-
-// KeysPartlyError says that keys were changed on some of a clone's disks only,
-// and could not be changed back.
-type KeysPartlyError struct {
-	Clone string
-	Err   error
-}
-
-func (e *KeysPartlyError) Error() string {
-	return fmt.Sprintf("the keys of %q are changed in part: %v", e.Clone, e.Err)
-}
-
-// Unwrap returns the cause.
-func (e *KeysPartlyError) Unwrap() error { return e.Err }
-
 // TestKey says which slot of each of a clone's disks the key unlocks. It
 // returns a *KeyError for a disk that it does not, beside those it does.
 func (m *Manager) TestKey(ctx context.Context, name string) ([]KeySlot, error) {
@@ -193,6 +132,7 @@ func (m *Manager) AddKey(ctx context.Context, name string, newKey NewKey, option
 	}
 	defer added.Wipe()
 	slots, err := m.add(ctx, clone, key, added, options)
+	m.tryBootKey(ctx, clone, slots)
 	if err == nil && len(slots) == 0 {
 		m.report(Event{Event: Unchanged, VM: clone.Name, Message: "unlocks with that key already"})
 	}
@@ -314,7 +254,9 @@ func (m *Manager) ChangeKey(ctx context.Context, name string, newKey NewKey, opt
 	if _, err := m.add(ctx, clone, key, added, options); err != nil {
 		return nil, err
 	}
-	return m.kill(ctx, clone, added, old, true)
+	slots, err := m.kill(ctx, clone, added, old, true)
+	m.tryBootKey(ctx, clone, slots)
+	return slots, err
 }
 
 // kill takes slots away with the key of another. changed is whether the keys are
@@ -392,5 +334,7 @@ func (m *Manager) RemoveKey(ctx context.Context, name, target string, slot int) 
 			return nil, &LastKeyError{Clone: clone.Name, Disk: fit.Disk, Slot: slot, Proof: true}
 		}
 	}
-	return m.kill(ctx, clone, key, doomed, false)
+	slots, err := m.kill(ctx, clone, key, doomed, false)
+	m.tryBootKey(ctx, clone, slots)
+	return slots, err
 }

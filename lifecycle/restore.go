@@ -74,6 +74,7 @@ func (m *Manager) RestoreHeader(ctx context.Context, name, file string, confirm 
 		return kept, &RestoreError{Clone: clone.Name, Disk: disk.Target, Kept: kept, Err: err}
 	}
 	m.report(Event{Event: HeaderRestored, VM: clone.Name, Disk: disk.Target, Message: disk.Volume() + " from " + file})
+	m.tryBootKey(ctx, clone, []KeySlot{{Disk: disk.Target}}) // the keys are those of the backup's time
 	return kept, nil
 }
 
