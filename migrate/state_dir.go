@@ -45,6 +45,30 @@ func private(dir string) error {
 	return nil
 }
 
+// Private returns a *StateDirError when the state directory, or a folder in it, is
+// not this user's own. One that is not there yet is nobody's else.
+func (s Store) Private() error {
+	if there, err := exists(s.Dir); err != nil || !there {
+		return err
+	}
+	if err := private(s.Dir); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(s.Dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if !entry.IsDir() {
+			continue
+		}
+		if err := private(filepath.Join(s.Dir, entry.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // madeMark is a file that lies in a state directory which prepare made: that one
 // goes when all else in it has gone. One that somebody else made stays.
 const madeMark = ".made-by-vmmigrate"

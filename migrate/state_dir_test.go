@@ -32,6 +32,34 @@ func TestAStateDirectoryThatOthersMayWriteIntoIsRefused(t *testing.T) {
 	}
 }
 
+// What is done with clones has folders of its own there.
+func TestAStateDirectoryIsPrivateWithAllItsFolders(t *testing.T) {
+	store := Store{Dir: filepath.Join(t.TempDir(), "state"), Now: noon}
+	if err := store.Private(); err != nil {
+		t.Errorf("one that is not there: %v", err)
+	}
+	headers := filepath.Join(store.Dir, "headers")
+	if err := os.MkdirAll(headers, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Private(); err != nil {
+		t.Error(err)
+	}
+	for _, dir := range []string{store.Dir, headers} {
+		var refused *StateDirError
+		err := os.Chmod(dir, 0o777)
+		if err == nil {
+			err = store.Private()
+		}
+		if !errors.As(err, &refused) || refused.Dir != dir {
+			t.Errorf("%s: %v", dir, err)
+		}
+		if err := os.Chmod(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestAStateDirectoryOfAnotherUserIsRefused(t *testing.T) {
 	foreign := "/" // root's, for everybody but root
 	if os.Geteuid() == 0 {

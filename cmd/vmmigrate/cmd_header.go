@@ -69,7 +69,7 @@ func (s *session) headerBackup(c *cli.Context) error {
 			return &usageError{reason: "--" + flag + " is empty", command: pathOf(c)}
 		}
 	}
-	m, closeHost, err := s.manager(c.Context, c, nil, false)
+	m, closeHost, err := s.manager(c.Context, c, nil, writes)
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (s *session) headerCheck(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	m, closeHost, err := s.manager(c.Context, c, nil, false)
+	m, closeHost, err := s.manager(c.Context, c, nil, writes)
 	if err != nil {
 		return err
 	}
@@ -214,7 +214,7 @@ func (s *session) headerRestore(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	m, closeHost, err := s.manager(c.Context, c, nil, false)
+	m, closeHost, err := s.manager(c.Context, c, nil, writes)
 	if err != nil {
 		return err
 	}

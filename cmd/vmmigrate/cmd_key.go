@@ -238,7 +238,7 @@ func (s *session) withKeys(c *cli.Context, name string, do keysChange, then func
 		return err
 	}
 	defer keys.wipe()
-	m, closeHost, err := s.manager(c.Context, c, cloneKeys{keyring: keys, boot: atBoot(c)}, false)
+	m, closeHost, err := s.manager(c.Context, c, cloneKeys{keyring: keys, boot: atBoot(c)}, writes)
 	if err != nil {
 		return err
 	}

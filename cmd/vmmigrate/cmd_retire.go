@@ -180,7 +180,7 @@ func (s *session) retired(reporter *reporter, vm, record string, err error) erro
 
 // successionWith opens the way to what is done with a clone and its original.
 func (s *session) successionWith(ctx context.Context, c *cli.Context, reporter migrate.Reporter, keys lifecycle.Keyring) (env *succession.Env, closeHost func(), err error) {
-	m, conn, err := s.managerOn(ctx, c, keys, false)
+	m, conn, err := s.managerOn(ctx, c, keys, writes)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -87,7 +87,7 @@ func (s *session) rollback(c *cli.Context) error {
 // forgetBoot takes away what was set up for a clone's start at boot, now that the
 // clone is gone. Should it fail, status names what is left.
 func (s *session) forgetBoot(c *cli.Context, info migrate.JobInfo, reporter migrate.Reporter) error {
-	m, closeHost, err := s.manager(c.Context, c, nil, false)
+	m, closeHost, err := s.manager(c.Context, c, nil, writes)
 	if err != nil {
 		return err
 	}

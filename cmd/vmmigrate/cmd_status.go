@@ -35,7 +35,7 @@ func (s *session) status(c *cli.Context) error {
 	if err := checkCloneNames(c, false); err != nil {
 		return err
 	}
-	m, closeHost, err := s.manager(c.Context, c, nil, true)
+	m, closeHost, err := s.manager(c.Context, c, nil, looks)
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func (s *session) trimCheck(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	m, closeHost, err := s.manager(c.Context, c, nil, true)
+	m, closeHost, err := s.manager(c.Context, c, nil, looks)
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ func (s *session) withClones(c *cli.Context, together bool, do func(ctx context.
 		return err
 	}
 	defer keys.wipe()
-	m, closeHost, err := s.manager(c.Context, c, cloneKeys{keyring: keys, boot: atBoot(c)}, false)
+	m, closeHost, err := s.manager(c.Context, c, cloneKeys{keyring: keys, boot: atBoot(c)}, handles)
 	if err != nil {
 		return err
 	}

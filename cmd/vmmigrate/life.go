@@ -36,10 +36,23 @@ func atBoot(c *cli.Context) bool {
 	return job != "" && job == os.Getenv(envJob)
 }
 
+// use is what a command does with the host and the state directory.
+type use int
+
+const (
+	// looks changes nothing, and reads the state directory alone.
+	looks use = iota
+	// handles has disks opened and closed and guests started and stopped, which
+	// leaves the state directory as it is.
+	handles
+	// writes puts something into the state directory.
+	writes
+)
+
 // manager opens the way to this machine's LVM, LUKS and libvirt for what is
 // done with clones. closeHost ends the connection.
-func (s *session) manager(ctx context.Context, c *cli.Context, keys lifecycle.Keyring, readOnly bool) (m *lifecycle.Manager, closeHost func(), err error) {
-	m, conn, err := s.managerOn(ctx, c, keys, readOnly)
+func (s *session) manager(ctx context.Context, c *cli.Context, keys lifecycle.Keyring, to use) (m *lifecycle.Manager, closeHost func(), err error) {
+	m, conn, err := s.managerOn(ctx, c, keys, to)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -47,12 +60,18 @@ func (s *session) manager(ctx context.Context, c *cli.Context, keys lifecycle.Ke
 }
 
 // managerOn is manager, for those who ask libvirt for more.
-func (s *session) managerOn(ctx context.Context, c *cli.Context, keys lifecycle.Keyring, readOnly bool) (m *lifecycle.Manager, conn *hypervisor.Conn, err error) {
+func (s *session) managerOn(ctx context.Context, c *cli.Context, keys lifecycle.Keyring, to use) (m *lifecycle.Manager, conn *hypervisor.Conn, err error) {
 	if err := s.needRoot(c); err != nil {
 		return nil, nil, err
 	}
+	// Whoever can write there could have a link lie where a header is to go.
+	if to == writes {
+		if err := s.store(c).Private(); err != nil {
+			return nil, nil, before(err)
+		}
+	}
 	var runner command.Runner = command.Log{Runner: command.Local{}, Logger: s.log}
-	if readOnly {
+	if to == looks {
 		runner = command.ReadOnly{Runner: runner}
 	}
 	for _, program := range []string{"lvs", "cryptsetup"} {
