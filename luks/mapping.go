@@ -32,6 +32,8 @@ type Mapping struct {
 	// Major and Minor are its numbers.
 	Device       string
 	Major, Minor int
+	// File is what lies below Device where that is a loop device, or "".
+	File string
 	// Size is the payload's and Offset where it begins on Device, in bytes.
 	Size, Offset int64
 	// SectorSize is the unit of encryption in bytes.
@@ -87,7 +89,7 @@ func (c *Client) Mapping(ctx context.Context, mapper string) (Mapping, error) {
 	if err := mapping.table(string(table)); err != nil {
 		return Mapping{}, err
 	}
-	mapping.Device = c.deviceOf(mapping.Major, mapping.Minor)
+	mapping.Device, mapping.File = c.deviceOf(mapping.Major, mapping.Minor)
 	return mapping, nil
 }
 
@@ -115,7 +117,7 @@ func (c *Client) Mappings(ctx context.Context) ([]Mapping, error) {
 			if err := mapping.table(table); err != nil {
 				return nil, err
 			}
-			mapping.Device = c.deviceOf(mapping.Major, mapping.Minor)
+			mapping.Device, mapping.File = c.deviceOf(mapping.Major, mapping.Minor)
 			crypt = append(crypt, mapping)
 			break
 		}
@@ -232,18 +234,22 @@ func (m *Mapping) table(text string) error {
 	return nil
 }
 
-// deviceOf is the path of a device by its number, or "" when sysfs has none.
-func (c *Client) deviceOf(major, minor int) string {
+// deviceOf is the path of a device by its number, or "" when sysfs has none, and
+// that of the file below a loop device.
+func (c *Client) deviceOf(major, minor int) (path, file string) {
 	folder := filepath.Join(c.sys, "dev/block", fmt.Sprintf("%d:%d", major, minor))
 	if name, err := os.ReadFile(filepath.Join(folder, "dm/name")); err == nil {
-		return "/dev/mapper/" + strings.TrimSpace(string(name))
+		return "/dev/mapper/" + strings.TrimSpace(string(name)), ""
 	}
 	target, err := os.Readlink(folder)
 	if err != nil {
-		return ""
+		return "", ""
+	}
+	if below, err := os.ReadFile(filepath.Join(folder, "loop/backing_file")); err == nil {
+		file = strings.TrimSuffix(string(below), "\n")
 	}
 	// sysfs writes a slash in a device's name as an exclamation mark.
-	return "/dev/" + strings.ReplaceAll(filepath.Base(target), "!", "/")
+	return "/dev/" + strings.ReplaceAll(filepath.Base(target), "!", "/"), file
 }
 
 func deviceNumber(path string) (string, bool) {

@@ -83,6 +83,15 @@ func TestAllMappingsAreListedWhateverTheirNames(t *testing.T) {
 	}
 }
 
+func TestAMappingOfAFileNamesIt(t *testing.T) {
+	client, _ := scripted(t, oneMapping(t)...)
+	link(t, "../../devices/virtual/block/loop3", client.sys, "dev/block/98:16")
+	file(t, "/srv/disks/a b.img\n", client.sys, "devices/virtual/block/loop3/loop/backing_file")
+	if got, err := client.Mapping(t.Context(), "cr_x"); err != nil || got.Device != "/dev/loop3" || got.File != "/srv/disks/a b.img" {
+		t.Errorf("on %q of %q: %v", got.Device, got.File, err)
+	}
+}
+
 func TestAMappingThatIsNotThereIsSaidToBeMissing(t *testing.T) {
 	for claim, answers := range map[string][]answer{
 		"never was":           {{cmd: infoArgs, code: 1, stderr: "Device does not exist.\nCommand failed."}},

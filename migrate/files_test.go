@@ -46,6 +46,18 @@ func (w *world) file(path string) (made, bool) {
 	return file, there
 }
 
+// fileOf is the path of the file that a device's true name stands for, or "".
+func (w *world) fileOf(device string) string {
+	w.filed.Lock()
+	defer w.filed.Unlock()
+	for path, file := range w.made {
+		if "inode "+file.inode == device {
+			return path
+		}
+	}
+	return ""
+}
+
 // worldFiles implements Files.
 type worldFiles struct{ w *world }
 

@@ -131,7 +131,11 @@ func (e encryption) TestKey(ctx context.Context, device string, key luks.Key) er
 }
 
 func (e encryption) Mapping(ctx context.Context, mapper string) (luks.Mapping, error) {
-	return port(e.w, "luks: mapping", func() (luks.Mapping, error) { return e.w.luks.Mapping(ctx, mapper) })
+	return port(e.w, "luks: mapping", func() (luks.Mapping, error) {
+		mapping, err := e.w.luks.Mapping(ctx, mapper)
+		mapping.File = e.w.fileOf(mapping.Device)
+		return mapping, err
+	})
 }
 
 func (e encryption) HeaderBackup(ctx context.Context, device, file string) error {
@@ -141,7 +145,9 @@ func (e encryption) HeaderBackup(ctx context.Context, device, file string) error
 	})
 }
 
-func (e encryption) Try(ctx context.Context, spec luks.FormatSpec) error { return e.w.luks.Try(ctx, spec) }
+func (e encryption) Try(ctx context.Context, spec luks.FormatSpec) error {
+	return e.w.luks.Try(ctx, spec)
+}
 
 func (e encryption) Signatures(ctx context.Context, device string) ([]luks.Signature, error) {
 	return port(e.w, "luks: signatures", func() ([]luks.Signature, error) { return e.w.luks.Signatures(ctx, device) })

@@ -1,9 +1,11 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/vmmigrate/vmmigrate/luks"
@@ -16,19 +18,53 @@ var _ Step = open{}
 
 func (open) Name() StepName { return Open }
 
-// Check: a mapping of that name has our LUKS UUID and the planned size.
+// Check: a mapping of that name has our LUKS UUID and the planned size, and lies
+// on the disk's volume.
 func (open) Check(ctx context.Context, job *Job, disk *DiskPlan) (Standing, error) {
 	mapping, err := job.mapping(ctx, disk)
 	if err != nil || !mapping.open {
 		return Absent, err
 	}
-	if err := ours(mapping.Mapping, disk); err != nil {
+	if err := planned(mapping.Mapping, disk); err != nil {
+		return Absent, err
+	}
+	on, err := job.liesOn(ctx, mapping.Mapping, disk)
+	if err == nil && !on {
+		err = elsewhere(mapping.Mapping, disk)
+	}
+	if err != nil {
 		return Absent, err
 	}
 	return Present, nil
 }
 
-func ours(mapping luks.Mapping, disk *DiskPlan) error {
+// liesOn says whether a mapping lies on the disk's volume: one of a copy of that,
+// or of a snapshot, opens the same header and is not ours. Where the volume itself
+// is not there, nothing speaks against it.
+func (j *Job) liesOn(ctx context.Context, mapping luks.Mapping, disk *DiskPlan) (bool, error) {
+	volume, err := j.Devices.Inspect(ctx, disk.Volume.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	below, err := j.Devices.Inspect(ctx, cmp.Or(mapping.File, mapping.Device))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return below.ID == volume.ID, err
+}
+
+func elsewhere(mapping luks.Mapping, disk *DiskPlan) error {
+	return &ConflictError{
+		What: fmt.Sprintf("the mapping %s", disk.Mapper), Reason: fmt.Sprintf("it lies on %s and not on %s", cmp.Or(mapping.File, mapping.Device), disk.Volume.Path),
+	}
+}
+
+// planned returns a *ConflictError for a mapping that does not show what the plan
+// says.
+func planned(mapping luks.Mapping, disk *DiskPlan) error {
 	what := fmt.Sprintf("the mapping %s", disk.Mapper)
 	if !strings.EqualFold(mapping.UUID, disk.LUKSUUID) {
 		return &ConflictError{What: what, Reason: fmt.Sprintf("it opens the LUKS volume %s and not %s", mapping.UUID, disk.LUKSUUID)}
@@ -88,6 +124,9 @@ func closeOurs(ctx context.Context, job *Job, disk *DiskPlan) error {
 	}
 	if !mapping.open || !strings.EqualFold(mapping.UUID, disk.LUKSUUID) {
 		return nil
+	}
+	if on, err := job.liesOn(ctx, mapping.Mapping, disk); err != nil || !on {
+		return err
 	}
 	var busy *luks.BusyError
 	for try := 1; ; try++ {

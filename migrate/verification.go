@@ -87,7 +87,14 @@ func (j *Job) verify(ctx context.Context, disk *DiskPlan) (Verification, error) 
 		return v, &LockedPayloadError{Mapper: disk.Mapper, Volume: disk.Volume.Path}
 	}
 	if !strings.EqualFold(mapping.UUID, disk.LUKSUUID) {
-		return v, ours(mapping.Mapping, disk)
+		return v, planned(mapping.Mapping, disk)
+	}
+	on, err := j.liesOn(ctx, mapping.Mapping, disk)
+	if err == nil && !on {
+		err = elsewhere(mapping.Mapping, disk)
+	}
+	if err != nil {
+		return v, err
 	}
 	if chunks, err := blockcopy.LoadChunks(j.chunksPath(disk)); err == nil {
 		if digest, err := chunks.JobDigest(); err == nil {
