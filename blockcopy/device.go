@@ -54,8 +54,8 @@ func OpenSource(path string) (*SourceDevice, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Block devices refuse SEEK_DATA; the map of a thin volume comes from
-	// elsewhere.
+	// Block devices refuse SEEK_DATA, so all of one is read: what a thin volume
+	// has never written, too.
 	return &SourceDevice{device: d, holes: !d.block}, nil
 }
 
