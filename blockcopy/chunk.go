@@ -101,7 +101,7 @@ func (c *copier) pace(ctx context.Context, n int64) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return c.throttle.wait(ctx, n)
+	return c.throttle.Wait(ctx, n)
 }
 
 func (c *copier) wrote(n int64) {

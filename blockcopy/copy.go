@@ -1,6 +1,7 @@
 package blockcopy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,7 +37,7 @@ type copier struct {
 	from     content
 	to       output
 	arena    *arena
-	throttle *throttle
+	throttle *Throttle
 	meter    *meter
 	zeroing  *zeroing
 	align    int64
@@ -62,7 +63,7 @@ func newCopier(job Job) (*copier, error) {
 	if err := job.check(); err != nil {
 		return nil, err
 	}
-	c := &copier{job: job, chunks: job.Done, throttle: newThrottle(job.MaxRate), zeroSums: map[int64]Digest{}}
+	c := &copier{job: job, chunks: job.Done, throttle: cmp.Or(job.Throttle, NewThrottle(job.MaxRate)), zeroSums: map[int64]Digest{}}
 	if c.chunks == nil {
 		c.chunks = newChunks(header{payload: job.PayloadSize, chunk: job.ChunkSize})
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -277,6 +278,28 @@ func TestAThrottledCopyKeepsItsRateAndCanBeInterrupted(t *testing.T) {
 		begin = time.Now()
 		if _, err := Copy(ctx, job); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) > 61*time.Second {
 			t.Fatalf("interrupted after %s: %v", time.Since(begin), err)
+		}
+	})
+}
+
+func TestCopiesThatShareAThrottleKeepItsRateTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared, begin := NewThrottle(1024), time.Now()
+		var group sync.WaitGroup
+		for range 2 {
+			_, target, job := small()
+			job.MaxRate, job.Throttle = 1024, shared
+			group.Go(func() {
+				_, err := Copy(t.Context(), job)
+				check := VerifyJob{Payload: target, Chunks: job.Done, ChunkSize: 512, Workers: 1, MaxRate: 1024, Throttle: shared}
+				if _, verifyErr := Verify(t.Context(), check); err != nil || verifyErr != nil {
+					t.Error(err, verifyErr)
+				}
+			})
+		}
+		group.Wait()
+		if took := time.Since(begin); took < 39*time.Second || took > 41*time.Second {
+			t.Errorf("twice 20 KiB at 1 KiB a second took %s", took)
 		}
 	})
 }

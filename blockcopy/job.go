@@ -94,6 +94,9 @@ type Job struct {
 
 	// MaxRate is the most bytes to copy in a second; 0 means no limit.
 	MaxRate int64
+	// Throttle, if not nil, is what keeps to MaxRate: one of that rate that
+	// other copies and verifications may share.
+	Throttle *Throttle
 	// IOIdle does the reads and writes in the idle I/O scheduling class
 	// (ioprio_set(2)): they wait for everybody else's.
 	IOIdle bool

@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// throttle spaces out blocks so that no more than rate bytes begin in a
-// second. The nil throttle does not.
-type throttle struct {
+// Throttle spaces out blocks so that no more than its bytes begin in a second.
+// Several copies and verifications may share one, which then keep to that
+// together. The nil Throttle does not limit anything.
+type Throttle struct {
 	rate float64
 	mu   sync.Mutex
 	// next is when the next block may begin.
@@ -18,15 +19,16 @@ type throttle struct {
 // throttleBurst is how much of the time lost to a pause may be made up for.
 const throttleBurst = 100 * time.Millisecond
 
-func newThrottle(rate int64) *throttle {
+// NewThrottle limits to rate bytes a second; it is nil for a rate of 0.
+func NewThrottle(rate int64) *Throttle {
 	if rate <= 0 {
 		return nil
 	}
-	return &throttle{rate: float64(rate)}
+	return &Throttle{rate: float64(rate)}
 }
 
-// wait returns when n more bytes may begin, or the context's cause.
-func (t *throttle) wait(ctx context.Context, n int64) error {
+// Wait returns when n more bytes may begin, or the context's cause.
+func (t *Throttle) Wait(ctx context.Context, n int64) error {
 	if t == nil {
 		return nil
 	}
@@ -34,7 +36,7 @@ func (t *throttle) wait(ctx context.Context, n int64) error {
 }
 
 // reserve returns how long to wait from now before n bytes may begin.
-func (t *throttle) reserve(now time.Time, n int64) time.Duration {
+func (t *Throttle) reserve(now time.Time, n int64) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if earliest := now.Add(-throttleBurst); t.next.Before(earliest) {

@@ -1,6 +1,7 @@
 package blockcopy
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -31,12 +32,13 @@ type VerifyJob struct {
 	// size is a *SizeError.
 	Size int64
 
-	// ChunkSize, Workers, BlockSize, MaxRate, IOIdle, Retries and Progress are
-	// as in Job. MaxRate counts bytes of the payload.
+	// ChunkSize, Workers, BlockSize, MaxRate, Throttle, IOIdle, Retries and
+	// Progress are as in Job. MaxRate counts bytes of the payload.
 	ChunkSize int64
 	Workers   int
 	BlockSize int64
 	MaxRate   int64
+	Throttle  *Throttle
 	IOIdle    bool
 	Retries   int
 	Progress  func(Progress)
@@ -72,7 +74,7 @@ type verifier struct {
 	payload  content
 	source   content
 	arena    *arena
-	throttle *throttle
+	throttle *Throttle
 	meter    *meter
 	align    int64
 	manner   manner
@@ -92,7 +94,7 @@ func newVerifier(job VerifyJob) (*verifier, error) {
 	v := &verifier{
 		job:      job,
 		layout:   &Chunks{header: header{payload: job.PayloadSize, chunk: job.ChunkSize}},
-		throttle: newThrottle(job.MaxRate),
+		throttle: cmp.Or(job.Throttle, NewThrottle(job.MaxRate)),
 		meter:    newMeter(0, job.PayloadSize, time.Now()),
 		total:    ordered{sum: sha256.New(), waiting: map[int64]Digest{}},
 		align:    alignOf(job.Payload),
@@ -282,7 +284,7 @@ func (v *verifier) hash(ctx context.Context, h *hand, c *content, e errand, coun
 			return Digest{}, context.Cause(ctx)
 		}
 		if counts {
-			if err := v.throttle.wait(ctx, n); err != nil {
+			if err := v.throttle.Wait(ctx, n); err != nil {
 				return Digest{}, err
 			}
 		}

@@ -34,8 +34,8 @@ type Outcome struct {
 
 // BatchOptions say how the VMs of a batch share the host.
 type BatchOptions struct {
-	// Parallel is how many VMs are worked on at once. 0 works on as many as
-	// share no physical device.
+	// Parallel is how many VMs are worked on at once, whatever they share. 0
+	// works on as many as share no physical device.
 	Parallel int
 	// FailFast begins no further VM after one has failed.
 	FailFast bool

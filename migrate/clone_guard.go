@@ -120,7 +120,7 @@ func (j *Job) written(ctx context.Context, disk *DiskPlan) (evidence string, err
 		return evidence, err
 	}
 	defer chunks.Close() // it was only read
-	_, err = j.Copier.Verify(ctx, VerifyRequest{Payload: disk.Device, Bytes: disk.Payload, Chunks: chunks, Progress: j.progress(Verify, disk)})
+	_, err = j.Copier.Verify(ctx, VerifyRequest{Payload: disk.Device, Bytes: disk.Payload, Chunks: chunks, Pace: j.Plan.Options.Pace, Progress: j.progress(Verify, disk)})
 	var differs *blockcopy.MismatchError
 	if errors.As(err, &differs) {
 		return fmt.Sprintf("its disk %s differs from the copy: %v", disk.Target, err), nil

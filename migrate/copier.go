@@ -1,10 +1,12 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/vmmigrate/vmmigrate/blockcopy"
 	"github.com/vmmigrate/vmmigrate/image"
@@ -30,7 +32,8 @@ type CopyRequest struct {
 // Pace says how hard a copy may press the disks; its zero value is as hard as
 // they let it.
 type Pace struct {
-	// MaxRate is the most bytes a second, 0 for no limit.
+	// MaxRate is the most bytes a second, of all disks that move at once
+	// together; 0 is no limit.
 	MaxRate int64 `json:"max_rate,omitempty"`
 	// Idle leaves the disks to everybody else first.
 	Idle bool `json:"idle,omitempty"`
@@ -68,6 +71,33 @@ type VerifyRequest struct {
 type BlockCopier struct {
 	// Images are the programs that images are read with.
 	Images image.Tools
+	// Rates has all copies and verifications keep to one Pace.MaxRate together;
+	// without it each keeps to it alone.
+	Rates *Rates
+}
+
+// Rates are limits that everything which moves at once under the same
+// Pace.MaxRate keeps to together: disks side by side, and VMs. The zero value is
+// ready to use.
+type Rates struct {
+	mu  sync.Mutex
+	all map[int64]*blockcopy.Throttle
+}
+
+// throttle is the one for a rate, or nil where there is nothing to share.
+func (r *Rates) throttle(rate int64) *blockcopy.Throttle {
+	if r == nil || rate <= 0 {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.all == nil {
+		r.all = make(map[int64]*blockcopy.Throttle)
+	}
+	if r.all[rate] == nil {
+		r.all[rate] = blockcopy.NewThrottle(rate)
+	}
+	return r.all[rate]
 }
 
 var _ Copier = BlockCopier{}
@@ -90,7 +120,8 @@ func (b BlockCopier) Copy(ctx context.Context, r CopyRequest) (copied CopyResult
 	}
 	result, err := blockcopy.Copy(ctx, blockcopy.Job{
 		Source: source, Size: r.Source.Size, Target: target, PayloadSize: r.Payload, Done: r.Chunks, Unchecked: r.Unchecked,
-		MaxRate: r.Pace.MaxRate, IOIdle: r.Pace.Idle, Retries: r.Pace.Retries, Workers: r.Pace.Workers, BlockSize: r.Pace.BlockSize,
+		MaxRate: r.Pace.MaxRate, Throttle: b.Rates.throttle(r.Pace.MaxRate), IOIdle: r.Pace.Idle,
+		Retries: r.Pace.Retries, Workers: r.Pace.Workers, BlockSize: r.Pace.BlockSize,
 		Progress: r.Progress,
 	})
 	if closeErr := target.Close(); err == nil {
@@ -129,14 +160,18 @@ func (z zeros) ReadAt(p []byte, _ int64) (int, error) {
 
 // SourceDigests implements Copier. What lies between the source's end and the
 // payload's is zeros.
-func (b BlockCopier) SourceDigests(ctx context.Context, plan SourcePlan, payload int64, chunks []int64) (digests []blockcopy.Digest, err error) {
-	source, err := b.openSource(ctx, plan, Pace{})
+func (b BlockCopier) SourceDigests(ctx context.Context, plan SourcePlan, payload int64, chunks []int64, pace Pace) (digests []blockcopy.Digest, err error) {
+	source, err := b.openSource(ctx, plan, pace)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
+	throttle := cmp.Or(b.Rates.throttle(pace.MaxRate), blockcopy.NewThrottle(pace.MaxRate))
 	for _, chunk := range chunks {
 		if err := interrupted(ctx); err != nil {
+			return digests, err
+		}
+		if err := throttle.Wait(ctx, blockcopy.ChunkSize); err != nil {
 			return digests, err
 		}
 		offset := chunk * blockcopy.ChunkSize
@@ -158,8 +193,8 @@ func (b BlockCopier) Verify(ctx context.Context, r VerifyRequest) (result blockc
 	}
 	defer payload.Close() // it was only read
 	job := blockcopy.VerifyJob{
-		Payload: payload, PayloadSize: r.Bytes, Chunks: r.Chunks, MaxRate: r.Pace.MaxRate, IOIdle: r.Pace.Idle,
-		Retries: r.Pace.Retries, Workers: r.Pace.Workers, BlockSize: r.Pace.BlockSize, Progress: r.Progress,
+		Payload: payload, PayloadSize: r.Bytes, Chunks: r.Chunks, MaxRate: r.Pace.MaxRate, Throttle: b.Rates.throttle(r.Pace.MaxRate),
+		IOIdle: r.Pace.Idle, Retries: r.Pace.Retries, Workers: r.Pace.Workers, BlockSize: r.Pace.BlockSize, Progress: r.Progress,
 	}
 	if r.Source != nil {
 		source, err := b.openSource(ctx, *r.Source, r.Pace)

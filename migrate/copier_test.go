@@ -200,7 +200,7 @@ func (c copier) WriteRate(_ context.Context, payload string, bytes int64) (float
 	})
 }
 
-func (c copier) SourceDigests(_ context.Context, source SourcePlan, payload int64, chunks []int64) ([]blockcopy.Digest, error) {
+func (c copier) SourceDigests(_ context.Context, source SourcePlan, payload int64, chunks []int64, _ Pace) ([]blockcopy.Digest, error) {
 	return port(c.w, "bytes: digest", func() ([]blockcopy.Digest, error) {
 		opened, err := c.open(source.Path)
 		if err != nil {

@@ -125,7 +125,7 @@ type Copier interface {
 	WriteRate(ctx context.Context, payload string, bytes int64) (float64, error)
 	// SourceDigests reads chunks of a source again: the digests of what the
 	// payload has to hold there. It returns those that it came to.
-	SourceDigests(ctx context.Context, source SourcePlan, payload int64, chunks []int64) ([]blockcopy.Digest, error)
+	SourceDigests(ctx context.Context, source SourcePlan, payload int64, chunks []int64, pace Pace) ([]blockcopy.Digest, error)
 }
 
 // Keyring gives the key of a VM's volumes when a step first needs it. The

@@ -17,7 +17,7 @@ func (s *session) runCommand() *cli.Command {
 		&cli.StringSliceFlag{KeepSpace: true, Name: "confirm-device", Usage: "overwrite the device `PATH` of --target-device without asking for its path, which --yes does not do; may be given several times"},
 		&cli.BoolFlag{Name: "start", Usage: "start the clone at the end"},
 		&cli.BoolFlag{Name: "close", Usage: "lock the clone's disks again at the end"},
-		&cli.IntFlag{Name: "parallel", Usage: "work on `N` VMs at once (default: on as many as share no physical device)"},
+		&cli.IntFlag{Name: "parallel", Usage: "work on `N` VMs at once, whatever they share (default: on as many as share no physical device)"},
 		&cli.BoolFlag{Name: "keep-going", Value: true, Usage: "after a failure go on with the other VMs; this is the default"},
 		&cli.BoolFlag{Name: "fail-fast", Usage: "after a failure begin no other VM"},
 		stopAfterFlag(),

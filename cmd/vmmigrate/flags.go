@@ -62,7 +62,7 @@ func targetFlags() []cli.Flag {
 func copyFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "verify", Category: categoryCopy, Value: string(migrate.VerifyTarget), Usage: "check the copy `HOW`: target reads it back, full also reads the source again, none"},
-		&cli.StringFlag{Name: "max-rate", Category: categoryCopy, Usage: "copy at most `SIZE` a second, such as 200M"},
+		&cli.StringFlag{Name: "max-rate", Category: categoryCopy, Usage: "copy at most `SIZE` a second in all, such as 200M"},
 		&cli.BoolFlag{Name: "io-idle", Category: categoryCopy, Usage: "copy only when nobody else wants the disks"},
 		&cli.IntFlag{Name: "retries", Category: categoryCopy, Usage: "try a failed read `N` times again; writes never are"},
 		&cli.BoolFlag{Name: "perf-no_read_workqueue", Category: categoryCopy, Usage: "decrypt without dm-crypt's work queue while copying, as cryptsetup's option of that name"},

@@ -77,7 +77,7 @@ func (s *session) host(ctx context.Context, c *cli.Context, readOnly bool) (env 
 	}
 	env = &migrate.Env{
 		Volumes: lvm.New(runner), Encryption: luks.New(runner), KeySlots: luks.New(runner), Hypervisor: conn,
-		Devices: devices, Files: devices, Copier: migrate.BlockCopier{Images: images},
+		Devices: devices, Files: devices, Copier: migrate.BlockCopier{Images: images, Rates: new(migrate.Rates)},
 		Drafts: virtinstall.New(runner, c.String(flagConnect)),
 		Store:  s.store(c),
 		Random: rand.Reader, Now: time.Now,
