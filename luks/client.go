@@ -74,6 +74,8 @@ type OpenOptions struct {
 	// Persistent writes the flags given here into a LUKS2 header, so that
 	// every later open has them too.
 	Persistent bool
+	// Header is the file that the header is in, where it is not on the device.
+	Header string
 	// The rest tune dm-crypt (--perf-no_read_workqueue and so on).
 	NoReadWorkqueue, NoWriteWorkqueue, SameCPUCrypt, SubmitFromCryptCPUs bool
 }
@@ -96,19 +98,26 @@ func (o OpenOptions) args() []string {
 			args = append(args, flag.name)
 		}
 	}
+	if o.Header != "" {
+		args = append(args, "--header="+o.Header)
+	}
 	return args
 }
 
 // Open opens the volume on device as /dev/mapper/MAPPER. It returns a
 // *NameError, *WrongKeyError, *ExistsError when the name is taken, *InUseError
 // when the device is (a second mapping of it would corrupt it), *NotLUKSError
-// or *NotFoundError; there is no new mapping then.
+// or *NotFoundError, which is of the kind "header file" where that is missing;
+// there is no new mapping then.
 func (c *Client) Open(ctx context.Context, device, mapper string, key Key, options OpenOptions) error {
 	if err := errors.Join(ValidMapper(mapper), checkLength(key.Len())); err != nil {
 		return err
 	}
+	if err := missingHeader(options.Header); err != nil {
+		return err
+	}
 	_, err := c.run.Run(ctx, OpenCommand(device, mapper, key, options))
-	return c.withHolders(recognise(err, device, mapper))
+	return c.withHolders(ofHeader(recognise(err, device, mapper), options.Header))
 }
 
 // TestKey returns nil when key unlocks the volume on device, and a

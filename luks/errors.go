@@ -44,7 +44,7 @@ func (e *ForeignError) Error() string {
 
 // NotFoundError says that there is no such thing.
 type NotFoundError struct {
-	// Kind is "device" or "mapping".
+	// Kind is "device", "mapping" or "header file".
 	Kind string
 	Name string
 }

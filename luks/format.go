@@ -42,6 +42,12 @@ func HeaderSize(t Type) int64 {
 	return 16 << 20
 }
 
+// DetachedOffset says whether a payload may begin at that byte where the header
+// is in a file of its own: at the first, or where it would begin behind a header
+// on the device. cryptsetup 2.6.1 refuses what is in between ("Requested data
+// offset is too small").
+func DetachedOffset(t Type, offset int64) bool { return offset == 0 || offset >= HeaderSize(t) }
+
 const (
 	// sector is the unit of --offset and of device-mapper's tables.
 	sector = 512
@@ -54,6 +60,10 @@ const (
 type FormatSpec struct {
 	// Device is the device to be overwritten.
 	Device string
+	// Header is the file that the header goes to instead, which has to be there
+	// and as large as one; "" is the device itself. Nothing is written to the
+	// device then.
+	Header string
 	// UUID is the header's, chosen beforehand.
 	UUID string
 	// Type is the format; "" is LUKS2.
@@ -91,9 +101,11 @@ func (s FormatSpec) Check() error {
 		return bad("Type", "%q is neither luks2 nor luks1", s.Type)
 	case !uuidPattern.MatchString(s.UUID):
 		return bad("UUID", "%q is no UUID in lower case", s.UUID)
-	case s.Offset%block != 0:
+	case s.Offset < 0 || s.Offset%block != 0:
 		return bad("Offset", "%d is no multiple of %d", s.Offset, block)
-	case s.Offset < HeaderSize(s.Type):
+	case s.Header != "" && !DetachedOffset(s.Type, s.Offset):
+		return bad("Offset", "%d is neither 0 nor at least %d, as cryptsetup wants it beside a header in a file", s.Offset, HeaderSize(s.Type))
+	case s.Header == "" && s.Offset < HeaderSize(s.Type):
 		return bad("Offset", "%d leaves no room for a header of %d bytes", s.Offset, HeaderSize(s.Type))
 	case s.SectorSize != 512 && s.SectorSize != 4096:
 		return bad("SectorSize", "%d is neither 512 nor 4096", s.SectorSize)
@@ -120,6 +132,9 @@ func (s FormatSpec) args() []string {
 		"--key-size", strconv.Itoa(s.KeySize), "--sector-size", strconv.FormatInt(s.SectorSize, 10),
 		"--offset", strconv.FormatInt(s.Offset/sector, 10),
 	}
+	if s.Header != "" {
+		args = append(args, "--header="+s.Header)
+	}
 	if s.Hash != "" {
 		args = append(args, "--hash="+s.Hash)
 	}
@@ -142,8 +157,8 @@ func (s FormatSpec) args() []string {
 
 // Format makes a LUKS volume of a device, whatever was on it, and returns the
 // header as read back. Before anything is written it returns a *SpecError, a
-// *TooSmallError, a *NotFoundError when there is no such device or an
-// *InUseError when something has it open. It returns an *OffsetError when the
+// *TooSmallError, a *NotFoundError when there is no such device or header file or
+// an *InUseError when something has it open. It returns an *OffsetError when the
 // payload does not begin where it was told to.
 func (c *Client) Format(ctx context.Context, spec FormatSpec, key Key) (Header, error) {
 	if spec.Type == "" {
@@ -159,10 +174,17 @@ func (c *Client) Format(ctx context.Context, spec FormatSpec, key Key) (Header, 
 	if need := spec.Offset + block; size < need {
 		return Header{}, &TooSmallError{Device: spec.Device, Size: size, Need: need}
 	}
+	at := spec.Device
+	if spec.Header != "" {
+		if err := c.fitsHeader(spec); err != nil {
+			return Header{}, err
+		}
+		at = spec.Header
+	}
 	if _, err := c.run.Run(ctx, FormatCommand(spec, key)); err != nil {
 		return Header{}, c.withHolders(recognise(err, spec.Device, ""))
 	}
-	header, err := c.Header(ctx, spec.Device)
+	header, err := c.Header(ctx, at)
 	if err != nil {
 		return Header{}, err
 	}

@@ -29,12 +29,7 @@ func (c *Client) holders(number string) []string {
 		all = append(all, fmt.Sprintf("the device %s on top of it", name))
 	}
 	names := c.names(folder)
-	files, _ := filepath.Glob(filepath.Join(c.sys, "block/*/loop/backing_file")) // the pattern is well-formed
-	for _, file := range files {
-		if text, err := os.ReadFile(file); err == nil && slices.Contains(names, strings.TrimSpace(string(text))) {
-			all = append(all, "the loop device /dev/"+filepath.Base(filepath.Dir(filepath.Dir(file))))
-		}
-	}
+	all = append(all, c.loops(names)...)
 	all = append(all, c.mounts(number)...)
 	all = append(all, c.swaps(names)...)
 	all = append(all, c.processes(number)...)
@@ -59,13 +54,7 @@ func (c *Client) HoldersOf(path string) ([]string, error) {
 		return nil, err
 	}
 	names := []string{path, resolved}
-	var all []string
-	files, _ := filepath.Glob(filepath.Join(c.sys, "block/*/loop/backing_file")) // the pattern is well-formed
-	for _, file := range files {
-		if text, err := os.ReadFile(file); err == nil && slices.Contains(names, strings.TrimSpace(string(text))) {
-			all = append(all, "the loop device /dev/"+filepath.Base(filepath.Dir(filepath.Dir(file))))
-		}
-	}
+	all := c.loops(names)
 	all = append(all, c.swaps(names)...)
 	return append(all, c.openers(func(fd, target string) bool {
 		if !strings.HasPrefix(target, "/") || filepath.Base(target) != filepath.Base(resolved) {

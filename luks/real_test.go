@@ -49,7 +49,10 @@ func devices(t *testing.T) func(t *testing.T, size int64) string {
 		name := fmt.Sprintf("con_disk_%d", made)
 		sh(t, "dmsetup", "create", name, "--table", fmt.Sprintf("0 %d linear %s %d", size/512, whole, next))
 		next += size/512 + 2048
-		t.Cleanup(func() { sh(t, "dmsetup", "remove", "--retry", name) })
+		t.Cleanup(func() {
+			sh(t, "dmsetup", "remove", "--retry", name)
+			next -= size/512 + 2048 // the last one made is the first to go
+		})
 		// The disk is used again and again, and old headers lie on it.
 		sh(t, "wipefs", "--all", "--force", "/dev/mapper/"+name)
 		sh(t, "udevadm", "settle")

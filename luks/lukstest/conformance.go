@@ -46,6 +46,11 @@ func Conformance(t *testing.T, env Env) {
 		{"flags given for good are in the header", persistent},
 		{"a blank device bears nothing and a volume its own header", signed},
 		{"a header is erased by its UUID alone, and the device is blank then", erased},
+		{"a header in a file of its own leaves the device to the payload", detached},
+		{"a LUKS1 header in a file of its own does too", detached1},
+		{"a payload behind a detached header begins where cryptsetup lets it", detachedOffset},
+		{"a header file that is missing, or no header, is told from the device", headerFile},
+		{"an open payload is not given a new detached header", detachedInUse},
 		{"a key that is added opens the volume until its slot is killed", added},
 	} {
 		t.Run(test.claim, func(t *testing.T) { test.run(t, env) })

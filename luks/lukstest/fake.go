@@ -187,18 +187,38 @@ func (f *Fake) Format(ctx context.Context, spec luks.FormatSpec, key luks.Key) (
 		Keyslots: []luks.Keyslot{{PBKDF: cmp.Or(spec.PBKDF, "pbkdf2"), Hash: cmp.Or(spec.Hash, "sha256"), Memory: spec.PBKDFMemory, Iterations: max(spec.PBKDFForceIterations, 1000)}},
 	}}
 	device := f.resolve(spec.Device)
+	at := device
+	if spec.Header != "" {
+		size, err := f.headerSize(spec.Header)
+		if err != nil {
+			return luks.Header{}, err
+		}
+		if need := luks.HeaderSize(spec.Type); size < need {
+			return luks.Header{}, &luks.TooSmallError{Device: spec.Header, Size: size, Need: need}
+		}
+		at = f.resolve(spec.Header)
+	}
 	err = f.act(ctx, "format", func() error {
 		if by := f.over(device); by != "" {
 			return &luks.InUseError{Device: spec.Device, Holders: []string{"the device " + by + " on top of it"}}
 		}
-		f.headers[device] = made
-		delete(f.foreign, device)
+		f.headers[at] = made
+		delete(f.foreign, at)
 		return nil
 	})
 	if err != nil {
 		return luks.Header{}, err
 	}
 	return made.Header, nil
+}
+
+// headerSize is the size of the file that a detached header is in.
+func (f *Fake) headerSize(file string) (int64, error) {
+	size, err := f.size(file)
+	if err != nil {
+		return 0, &luks.NotFoundError{Kind: "header file", Name: file}
+	}
+	return size, nil
 }
 
 func checkKey(key luks.Key) error {
@@ -234,12 +254,19 @@ func (f *Fake) Open(ctx context.Context, device, mapper string, key luks.Key, op
 		return err
 	}
 	name := f.resolve(device)
+	headerOf, at := device, name
+	if options.Header != "" {
+		if _, err := f.headerSize(options.Header); err != nil {
+			return err
+		}
+		headerOf, at = options.Header, f.resolve(options.Header)
+	}
 	return f.act(ctx, "open", func() error {
 		// In cryptsetup's order: the name, the header and key, the device.
 		if f.mappings[mapper] != nil {
 			return &luks.ExistsError{Mapper: mapper}
 		}
-		h, err := f.unlock(device, name, key)
+		h, err := f.unlock(headerOf, at, key)
 		if err != nil {
 			return err
 		}
