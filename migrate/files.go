@@ -22,6 +22,8 @@ type FolderFacts struct {
 	System string
 	// Volatile is one in memory, and Network one on another host.
 	Volatile, Network, ReadOnly bool
+	// Root is true for the file system that / is on.
+	Root bool
 	// Loose is true when others than root may write there.
 	Loose bool
 	// Has are the names that are taken.
@@ -59,13 +61,17 @@ func (Host) Folder(_ context.Context, path string) (FolderFacts, error) {
 	if err := unix.Statfs(path, &system); err != nil {
 		return FolderFacts{}, &fs.PathError{Op: "statfs", Path: path, Err: err}
 	}
+	var root unix.Stat_t
+	if err := unix.Stat("/", &root); err != nil {
+		return FolderFacts{}, &fs.PathError{Op: "stat", Path: "/", Err: err}
+	}
 	kind, special := fileSystems[int64(system.Type)&0xffffffff]
 	folder := FolderFacts{
 		Device: fmt.Sprintf("%d:%d", unix.Major(stat.Dev), unix.Minor(stat.Dev)), Inode: fmt.Sprint(stat.Ino),
 		Free: int64(system.Bavail) * system.Frsize, System: kind.name, Network: kind.network, Volatile: special && !kind.network,
-		ReadOnly: system.Flags&unix.ST_RDONLY != 0,
-		Loose:    stat.Uid != 0 || stat.Mode&0o022 != 0,
-		Has:      make(map[string]bool),
+		ReadOnly: system.Flags&unix.ST_RDONLY != 0, Root: root.Dev == stat.Dev,
+		Loose: stat.Uid != 0 || stat.Mode&0o022 != 0,
+		Has:   make(map[string]bool),
 	}
 	entries, err := os.ReadDir(path)
 	for _, entry := range entries {
@@ -86,8 +92,7 @@ func (Host) Make(_ context.Context, path string, size int64) (inode string, err 
 			err = errors.Join(err, os.Remove(path))
 		}
 	}()
-	// A umask can only have taken away; what it left is not to be seen either.
-	if err := file.Chmod(0o600); err != nil {
+	if err := forOwner(file); err != nil {
 		return "", err
 	}
 	if err := unix.Fallocate(int(file.Fd()), 0, 0, size); err != nil {
@@ -103,8 +108,22 @@ func (Host) Make(_ context.Context, path string, size int64) (inode string, err 
 	return fmt.Sprint(stat.Ino), syncPath(filepath.Dir(path))
 }
 
+// forOwner keeps a file from others. A umask can only have taken away. A file
+// system without modes of its own, as vfat, shows what it was mounted with, and
+// takes no other.
+func forOwner(file *os.File) error {
+	info, err := file.Stat()
+	if err != nil || info.Mode().Perm()&0o077 == 0 && info.Mode().Perm()&0o600 == 0o600 {
+		return err
+	}
+	return file.Chmod(0o600)
+}
+
 // Move implements Files.
 func (Host) Move(_ context.Context, from, to string) error {
+	if err := syncPath(from); err != nil {
+		return err
+	}
 	if err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE); err != nil {
 		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
 	}

@@ -29,14 +29,20 @@ func withFolder(t *testing.T) *world {
 	t.Helper()
 	w := newWorldIn(t, scratch(t), 4096*3)
 	w.folder = luksDir
+	w.withFiles()
+	return w
+}
+
+// withFiles lets files be made in the folder.
+func (w *world) withFiles() {
 	w.made = make(map[string]made)
+	resolve := w.luks.Resolve
 	w.luks.Resolve = func(path string) string {
 		if file, there := w.file(path); there {
 			return "inode " + file.inode
 		}
-		return w.lvm.Resolve(path)
+		return resolve(path)
 	}
-	return w
 }
 
 func (w *world) file(path string) (made, bool) {
@@ -65,7 +71,7 @@ var _ Files = worldFiles{}
 
 func (f worldFiles) Folder(_ context.Context, path string) (FolderFacts, error) {
 	return port(f.w, "file: folder", func() (FolderFacts, error) {
-		if path != f.w.folder {
+		if path != luksDir || f.w.made == nil && !f.w.unmounted {
 			return FolderFacts{}, fs.ErrNotExist
 		}
 		f.w.filed.Lock()
@@ -83,7 +89,7 @@ func (f worldFiles) Folder(_ context.Context, path string) (FolderFacts, error) 
 
 func (f worldFiles) Make(_ context.Context, path string, size int64) (string, error) {
 	return port(f.w, "act: make file", func() (string, error) {
-		f.w.mustIntend(CreateVolume)
+		f.w.mustIntend(CreateVolume, Format)
 		f.w.filed.Lock()
 		defer f.w.filed.Unlock()
 		if _, there := f.w.made[path]; there {
@@ -97,7 +103,7 @@ func (f worldFiles) Make(_ context.Context, path string, size int64) (string, er
 
 func (f worldFiles) Move(_ context.Context, from, to string) error {
 	return does(f.w, "act: name file", func() error {
-		f.w.mustIntend(CreateVolume)
+		f.w.mustIntend(CreateVolume, Format)
 		f.w.filed.Lock()
 		defer f.w.filed.Unlock()
 		if _, there := f.w.made[to]; there {
@@ -111,7 +117,7 @@ func (f worldFiles) Move(_ context.Context, from, to string) error {
 
 func (f worldFiles) Remove(_ context.Context, path string) error {
 	return does(f.w, "act: remove file", func() error {
-		f.w.mustIntend(CreateVolume)
+		f.w.mustIntend(CreateVolume, Format)
 		f.w.filed.Lock()
 		file, there := f.w.made[path]
 		delete(f.w.made, path)

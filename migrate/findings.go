@@ -61,6 +61,8 @@ const (
 	WarnMixed       Code = "mixed-sectors"
 	WarnNoName      Code = "target-name"
 	WarnNetwork     Code = "target-network"
+	WarnHeader      Code = "header-detached"
+	WarnHeaderPlace Code = "header-place"
 )
 
 // Finding is one thing a plan has to say: a blocker or a warning.

@@ -29,7 +29,7 @@ type claim struct {
 }
 
 func blockers() []claim {
-	return slices.Concat(deviceClaims(), folderClaims(), []claim{
+	return slices.Concat(deviceClaims(), folderClaims(), headerClaims(), []claim{
 		{code: NVRAMTaken, when: "an earlier VM of the clone's name left UEFI variables", given: func(s *situation) {
 			s.define(0, `<nvram>/var/lib/libvirt/qemu/nvram/imap_VARS.fd</nvram>`, rawDisk("vda", "/dev/vg0/imap", ""))
 			s.facts.NVRAMs = []string{"/var/lib/libvirt/qemu/nvram/imap-luks_VARS.fd"}
@@ -139,6 +139,10 @@ func warnings() []claim {
 		{code: WarnSector, when: "sectors have 4096 bytes", given: func(s *situation) { s.options.LUKS.Sector = 4096 }},
 		{code: WarnNetwork, when: "the folder is on another host", given: func(s *situation) {
 			s.inFolder(func(f *FolderFacts) { f.Network, f.System = true, "nfs" })
+		}},
+		{code: WarnHeader, when: "the header is apart", given: func(s *situation) { s.headerIn(func(*FolderFacts) {}) }},
+		{code: WarnHeaderPlace, when: "it is on the root file system", given: func(s *situation) {
+			s.headerIn(func(f *FolderFacts) { f.Root = true })
 		}},
 		{code: WarnNoName, when: "a device has no name that stays", given: func(s *situation) { s.onDevice(func(n *NamedFacts) { n.Names.Stable = "" }) }},
 		{code: WarnNoVerify, when: "nothing is verified", given: func(s *situation) { s.options.Verify = VerifyNone }},

@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"errors"
+	"path/filepath"
 
 	"github.com/vmmigrate/vmmigrate/luks"
 )
@@ -23,8 +24,17 @@ func (e *Env) GatherNamed(ctx context.Context, facts *Facts, options Options) er
 			return err
 		}
 	}
+	var folders []string
 	if options.Dir != "" {
-		return e.gatherFolder(ctx, facts, options.Dir)
+		folders = append(folders, options.Dir)
+	}
+	for _, file := range options.headers() {
+		folders = append(folders, filepath.Dir(file))
+	}
+	for _, dir := range folders {
+		if err := e.gatherFolder(ctx, facts, dir); err != nil {
+			return err
+		}
 	}
 	return nil
 }

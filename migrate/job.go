@@ -22,6 +22,8 @@ type Job struct {
 
 	locks *locks
 	began time.Time
+	// forced is whether a rollback is: it gives up what can't be reached.
+	forced bool
 
 	// mu guards what follows: disks may move side by side.
 	mu      sync.Mutex

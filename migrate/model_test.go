@@ -48,6 +48,10 @@ func TestWhateverHappensNothingIsLost(t *testing.T) {
 			sizes[1] = 4*mib + 5000 // two chunks
 		}
 		m := &model{world: newWorldIn(rt, dir, sizes...), rt: rt, foreign: make(look)}
+		if rapid.Bool().Draw(rt, "a header apart") {
+			m.withFiles()
+			m.chosen = map[string]DiskOptions{"vda": {Header: headerName}}
+		}
 		m.baseline = m.look()
 		for range rapid.IntRange(1, 7).Draw(rt, "acts") {
 			m.act()
@@ -142,6 +146,10 @@ func (m *model) decide() *Plan {
 	}
 	m.seed++
 	chosen := options()
+	chosen.Disks = m.chosen
+	if err := env.GatherNamed(context.Background(), facts, chosen); err != nil {
+		m.fail("gather: %v", err)
+	}
 	chosen.Close = rapid.Bool().Draw(m.rt, "close")
 	plan, err := (&Decider{Facts: facts, Random: dice(m.seed), Store: env.Store, Taken: Budget{}}).Decide("imap", chosen)
 	if err != nil {

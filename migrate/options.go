@@ -43,6 +43,9 @@ type Options struct {
 	// Device is an existing blank device for the one disk that moves, instead
 	// of a new volume.
 	Device string `json:"device,omitempty"`
+	// Header is the file to be made for the LUKS header of the one disk that
+	// moves, instead of the volume's beginning.
+	Header string `json:"header,omitempty"`
 	// Dir is a folder in which files are made, instead of volumes.
 	Dir string `json:"dir,omitempty"`
 	// Disks are what was chosen for single disks, by target.
@@ -96,6 +99,8 @@ type DiskOptions struct {
 	LV string `json:"lv,omitempty"`
 	// Device is an existing blank device, instead of a new volume.
 	Device string `json:"device,omitempty"`
+	// Header is the file to be made for its LUKS header.
+	Header string `json:"header,omitempty"`
 }
 
 // LUKSOptions are cryptsetup's options for the format of a volume.
@@ -168,6 +173,9 @@ func (o Options) Validate() error {
 		return err
 	}
 	if err := o.validateDir(); err != nil {
+		return err
+	}
+	if err := o.validateHeaders(); err != nil {
 		return err
 	}
 	for _, pv := range o.PVs {

@@ -47,7 +47,7 @@ func (j *Job) openOptions(disk *DiskPlan) (luks.OpenOptions, error) {
 	if _, err := j.noted(Open, disk, &perf); err != nil {
 		return luks.OpenOptions{}, err
 	}
-	return j.Plan.openOptions(perf), nil
+	return j.Plan.openOptions(disk, perf), nil
 }
 
 // wantsProbe says whether to measure: not where flags were chosen, and never
@@ -100,5 +100,6 @@ func (j *Job) reopen(ctx context.Context, disk *DiskPlan, key luks.Key, options 
 	if err := closeOurs(ctx, j, disk); err != nil {
 		return err
 	}
+	options.Header = disk.HeaderFile
 	return j.Encryption.Open(ctx, disk.Volume.Path, disk.Mapper, key, options)
 }

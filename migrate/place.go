@@ -22,6 +22,7 @@ func (d *Decider) place(plan *Plan, vm *DomainFacts) {
 	}
 	for i := range plan.Disks {
 		disk := &plan.Disks[i]
+		d.placeHeader(plan, disk)
 		if device := plan.Options.DeviceFor(disk.Target); device != "" {
 			d.placeOnDevice(plan, disk, device)
 			continue
@@ -91,6 +92,16 @@ func (d *Decider) size(plan *Plan, disk *DiskPlan, vg *lvm.VG, pvs []string) (lv
 	request := lvm.SizeRequest{Payload: disk.Payload, Header: disk.Header, VG: *vg, Type: volumeType(plan.Options), PVs: pvs}
 	if pool := d.pool(plan, vg); pool != nil {
 		request.Pool = *pool
+	}
+	if disk.HeaderFile == "" {
+		return lvm.Size(request)
+	}
+	// Beside a header in a file the payload begins at the first byte if whole
+	// extents are what it needs, or else where it would behind a header.
+	bare := request
+	bare.Header = 0
+	if sizing, err := lvm.Size(bare); sizing.Slack == 0 {
+		return sizing, err
 	}
 	return lvm.Size(request)
 }

@@ -65,6 +65,10 @@ type DiskPlan struct {
 	// begins: all the room that the volume's rounding leaves before it.
 	Header int64 `json:"header"`
 	Offset int64 `json:"offset"`
+	// HeaderFile is the file that the header goes to, where it is not on the
+	// volume. The payload then begins at the volume's first byte, or where it
+	// would begin behind a header if the volume is larger than the payload.
+	HeaderFile string `json:"header_file,omitempty"`
 	// Mapper is the device-mapper name, and Device the payload's path.
 	Mapper string `json:"mapper"`
 	Device string `json:"device"`
@@ -179,7 +183,7 @@ func (d *Decider) decide(vm *DomainFacts, options Options) (*Plan, error) {
 		if err := d.chooseDisks(plan, vm); err != nil {
 			return nil, err
 		}
-		if err := plan.checkDevices(vm); err != nil {
+		if err := plan.checkNamed(vm); err != nil {
 			return nil, err
 		}
 		if d.judgeClone(plan); plan.claims() {

@@ -110,7 +110,8 @@ type Files interface {
 	// bytes allocated, and returns its inode's number when it is on disk. One
 	// that could not be made whole is not left.
 	Make(ctx context.Context, path string, size int64) (inode string, err error)
-	// Move renames a file within its folder, and never replaces another.
+	// Move renames a file within its folder, once its bytes are on disk, and
+	// never replaces another.
 	Move(ctx context.Context, from, to string) error
 	// Remove removes a file, and is content where there is none.
 	Remove(ctx context.Context, path string) error

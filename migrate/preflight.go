@@ -131,7 +131,13 @@ func (e *Env) unclaimed(ctx context.Context, plan *Plan) error {
 			if err := e.gatherFolder(ctx, facts, dir); err != nil {
 				return err
 			}
-			decider.judgeFile(again, disk, dir)
+			decider.judgeFile(again, disk)
+		}
+		if disk.HeaderFile != "" {
+			if err := e.gatherFolder(ctx, facts, filepath.Dir(disk.HeaderFile)); err != nil {
+				return err
+			}
+			decider.judgeHeader(again, disk)
 		}
 		if disk.Volume.Kind != OnDevice {
 			continue
@@ -199,7 +205,7 @@ func (p *Plan) edit() domainxml.Edit {
 		edit.Disks = append(edit.Disks, change)
 		origin := domainxml.OriginDisk{
 			Target: disk.Target, Source: disk.Source.Path, VG: disk.Volume.VG, LV: disk.Volume.Name, LUKS: disk.LUKSUUID, Mapper: disk.Mapper,
-			SourceSize: disk.Source.Stored, SourceID: disk.Source.ID,
+			SourceSize: disk.Source.Stored, SourceID: disk.Source.ID, Header: disk.HeaderFile,
 		}
 		if disk.Volume.VG == "" {
 			origin.Path = disk.Volume.Path

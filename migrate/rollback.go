@@ -20,6 +20,7 @@ func (e *Engine) Rollback(ctx context.Context, id string, force bool) error {
 	}
 	defer job.close()
 	ctx = job.locks.hold(ctx)
+	job.forced = force
 	job.report(Event{Event: JobStarted, Message: "rollback"})
 	if err := job.guardClone(ctx, force); err != nil {
 		return err

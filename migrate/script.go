@@ -104,9 +104,15 @@ func (s *script) act(a act) {
 		}
 		s.run(a, cmd)
 	case Format:
+		if disk.HeaderFile != "" {
+			s.add(a, Call{Itself: fmt.Sprintf("make the file %s of %s", plan.headerPart(disk), humanize.IBytes(uint64(disk.Header)))})
+		}
 		s.run(a, luks.FormatCommand(plan.formatSpec(disk), luks.Key{}), secret)
+		if disk.HeaderFile != "" {
+			s.add(a, Call{Itself: fmt.Sprintf("name the file %s, where there is none of that name", disk.HeaderFile)})
+		}
 	case Open:
-		s.run(a, luks.OpenCommand(disk.Volume.Path, disk.Mapper, luks.Key{}, plan.openOptions(plan.Options.Perf)), secret)
+		s.run(a, luks.OpenCommand(disk.Volume.Path, disk.Mapper, luks.Key{}, plan.openOptions(disk, plan.Options.Perf)), secret)
 	case Copy:
 		s.add(a, Call{Itself: fmt.Sprintf("copy %s from %s to %s", humanize.IBytes(uint64(disk.Payload)), disk.Source.Path, disk.Device)})
 	case Verify:
@@ -115,7 +121,7 @@ func (s *script) act(a act) {
 		}
 	case HeaderBackup:
 		for i := range plan.Disks {
-			s.run(a, luks.HeaderBackupCommand(plan.Disks[i].Volume.Path, headerFile(s.store.jobDir(plan.Job), &plan.Disks[i])))
+			s.run(a, luks.HeaderBackupCommand(plan.Disks[i].headerAt(), headerFile(s.store.jobDir(plan.Job), &plan.Disks[i])))
 		}
 	case Firmware:
 		for _, file := range plan.Firmware.Files {
@@ -128,7 +134,7 @@ func (s *script) act(a act) {
 		}
 	case RecoveryKey:
 		for i := range plan.Disks {
-			s.run(a, luks.AddKeyCommand(plan.Disks[i].Volume.Path, luks.Key{}, luks.Key{}, recoverySlot()), secret, "the recovery key")
+			s.run(a, luks.AddKeyCommand(plan.Disks[i].headerAt(), luks.Key{}, luks.Key{}, recoverySlot()), secret, "the recovery key")
 		}
 	case Close:
 		for i := range plan.Disks {
@@ -140,9 +146,14 @@ func (s *script) act(a act) {
 
 // volumeSpec is the volume to make for a disk.
 func (p *Plan) volumeSpec(disk *DiskPlan) lvm.Spec {
+	tags := []string{p.Tag()}
+	if disk.HeaderFile != "" {
+		// No header on the volume says whose it is.
+		tags = append(tags, "vmmigrate.luks="+disk.LUKSUUID)
+	}
 	return lvm.Spec{
 		VG: disk.Volume.VG, Name: disk.Volume.Name, Size: disk.Volume.Size,
-		Type: lvm.Type(disk.Volume.Type), ThinPool: disk.Volume.Pool, PVs: disk.Volume.PVs, Tags: []string{p.Tag()},
+		Type: lvm.Type(disk.Volume.Type), ThinPool: disk.Volume.Pool, PVs: disk.Volume.PVs, Tags: tags,
 	}
 }
 
@@ -150,6 +161,9 @@ func (p *Plan) volumeSpec(disk *DiskPlan) lvm.Spec {
 func (p *Plan) formatSpec(disk *DiskPlan) luks.FormatSpec {
 	spec := p.Options.LUKS.spec()
 	spec.Device, spec.UUID, spec.Offset = disk.Volume.Path, disk.LUKSUUID, disk.Offset
+	if disk.HeaderFile != "" {
+		spec.Header = p.headerPart(disk)
+	}
 	return spec
 }
 
@@ -163,8 +177,9 @@ func (o LUKSOptions) spec() luks.FormatSpec {
 
 // openOptions are the flags of a mapping, with what was chosen or measured of
 // dm-crypt's own.
-func (p *Plan) openOptions(perf PerfOptions) luks.OpenOptions {
+func (p *Plan) openOptions(disk *DiskPlan, perf PerfOptions) luks.OpenOptions {
 	return luks.OpenOptions{
+		Header:          disk.HeaderFile,
 		AllowDiscards:   p.Options.AllowDiscards,
 		NoReadWorkqueue: perf.NoReadWorkqueue, NoWriteWorkqueue: perf.NoWriteWorkqueue, SameCPUCrypt: perf.SameCPUCrypt,
 	}

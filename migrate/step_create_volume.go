@@ -50,14 +50,18 @@ func (createVolume) Check(ctx context.Context, job *Job, disk *DiskPlan) (Standi
 }
 
 func (createVolume) Do(ctx context.Context, job *Job, disk *DiskPlan, standing Standing) error {
-	if disk.Volume.Kind == OnFile {
-		return job.makeFile(ctx, disk)
-	}
 	if disk.Volume.Kind == OnDevice && standing != Partial {
 		return fmt.Errorf("%s is not there", disk.Volume.what())
 	}
 	if standing == Partial {
 		return job.Volumes.Activate(ctx, disk.Volume.VG, disk.Volume.Name)
+	}
+	// A header in a file of its own outlives the volume that was copied to.
+	if err := dropChunks(job, disk); err != nil {
+		return err
+	}
+	if disk.Volume.Kind == OnFile {
+		return job.makeFile(ctx, disk)
 	}
 	lv, err := job.Volumes.Create(ctx, job.Plan.volumeSpec(disk))
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 // format writes the LUKS header, with the UUID and the payload's offset that
-// the plan fixed.
+// the plan fixed, onto the volume or into a file of its own.
 type format struct{}
 
 var _ Step = format{}
@@ -24,6 +24,9 @@ func (format) Name() StepName { return Format }
 func (format) Check(ctx context.Context, job *Job, disk *DiskPlan) (Standing, error) {
 	if _, err := job.Devices.Inspect(ctx, disk.Volume.Path); err != nil {
 		return Absent, err
+	}
+	if disk.HeaderFile != "" {
+		return job.checkHeader(ctx, disk)
 	}
 	header, err := job.Encryption.Header(ctx, disk.Volume.Path)
 	var none *luks.NotLUKSError
@@ -60,7 +63,7 @@ func whole(header luks.Header, disk *DiskPlan) bool {
 func (j *Job) formatted(ctx context.Context) (*DiskPlan, error) {
 	for i := range j.Plan.Disks {
 		disk := &j.Plan.Disks[i]
-		header, err := j.Encryption.Header(ctx, disk.Volume.Path)
+		header, err := j.Encryption.Header(ctx, disk.headerAt())
 		var none *luks.NotLUKSError
 		var missing *luks.NotFoundError
 		switch {
@@ -74,7 +77,7 @@ func (j *Job) formatted(ctx context.Context) (*DiskPlan, error) {
 	return nil, nil
 }
 
-func (format) Do(ctx context.Context, job *Job, disk *DiskPlan, _ Standing) error {
+func (format) Do(ctx context.Context, job *Job, disk *DiskPlan, found Standing) error {
 	key, err := job.formatKey(ctx)
 	if err != nil {
 		return err
@@ -84,14 +87,21 @@ func (format) Do(ctx context.Context, job *Job, disk *DiskPlan, _ Standing) erro
 		return err
 	}
 	options := job.Plan.Options.LUKS
+	if disk.HeaderFile != "" {
+		job.say(Format, disk, "%s, %s, %d-bit key, header in %s", options.Type, options.Cipher, options.KeySize, disk.HeaderFile)
+		return job.makeHeader(ctx, disk, key, found)
+	}
 	job.say(Format, disk, "%s, %s, %d-bit key", options.Type, options.Cipher, options.KeySize)
 	_, err = job.Encryption.Format(ctx, job.Plan.formatSpec(disk), key)
 	return err
 }
 
-// Undo makes a device blank again that was there before. Otherwise it does
-// nothing: the header goes with the volume it is on.
+// Undo makes a device blank again that was there before, or removes the header's
+// file. Otherwise it does nothing: the header goes with the volume it is on.
 func (format) Undo(ctx context.Context, job *Job, disk *DiskPlan) error {
+	if disk.HeaderFile != "" {
+		return job.removeHeader(ctx, disk)
+	}
 	if disk.Volume.Kind != OnDevice {
 		return nil
 	}

@@ -50,7 +50,7 @@ func (h headerBackup) Do(ctx context.Context, job *Job, _ *DiskPlan, _ Standing)
 	}
 	for i := range job.Plan.Disks {
 		disk := &job.Plan.Disks[i]
-		if err := job.Encryption.HeaderBackup(ctx, disk.Volume.Path, job.headerPath(disk)); err != nil {
+		if err := job.Encryption.HeaderBackup(ctx, disk.headerAt(), job.headerPath(disk)); err != nil {
 			return err
 		}
 		if err := job.describeBackup(disk); err != nil {

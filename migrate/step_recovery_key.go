@@ -74,7 +74,7 @@ func (recoveryKey) Do(ctx context.Context, job *Job, _ *DiskPlan, _ Standing) er
 // there before.
 func fillSlot(ctx context.Context, job *Job, disk *DiskPlan, key, recovery luks.Key) error {
 	options := recoverySlot()
-	header, err := job.Encryption.Header(ctx, disk.Volume.Path)
+	header, err := job.Encryption.Header(ctx, disk.headerAt())
 	if err != nil {
 		return err
 	}
@@ -86,17 +86,17 @@ func fillSlot(ctx context.Context, job *Job, disk *DiskPlan, key, recovery luks.
 	switch {
 	case header.HasSlot(options.Slot) && !ours:
 		return &ConflictError{
-			What: fmt.Sprintf("key slot %d of %s", options.Slot, disk.Volume.Path), Reason: "it was filled by somebody else",
+			What: fmt.Sprintf("key slot %d of %s", options.Slot, disk.headerAt()), Reason: "it was filled by somebody else",
 		}
 	case header.HasSlot(options.Slot):
-		if err := job.KeySlots.KillSlot(ctx, disk.Volume.Path, key, options.Slot); err != nil {
+		if err := job.KeySlots.KillSlot(ctx, disk.headerAt(), key, options.Slot); err != nil {
 			return err
 		}
 	}
 	if err := job.note(RecoveryKey, disk, recoveryNote{options.Slot}); err != nil {
 		return err
 	}
-	return job.KeySlots.AddKey(ctx, disk.Volume.Path, key, recovery, options)
+	return job.KeySlots.AddKey(ctx, disk.headerAt(), key, recovery, options)
 }
 
 // Undo does nothing: the slots go with the volumes they are on.

@@ -167,6 +167,9 @@ func (s Store) locksOf(plan *Plan) [][2]string {
 		locks = append(locks,
 			[2]string{disk.Volume.lockName(), disk.Volume.what()},
 			[2]string{"mapper " + disk.Mapper, fmt.Sprintf("the mapping %s", disk.Mapper)})
+		if disk.HeaderFile != "" {
+			locks = append(locks, [2]string{"header " + disk.HeaderFile, "the header file " + disk.HeaderFile})
+		}
 	}
 	return locks
 }

@@ -100,26 +100,36 @@ func (o Options) validateDevices() error {
 	return nil
 }
 
-// checkDevices returns an *OptionError for a device that no disk, or more than
-// one, would go to.
-func (p *Plan) checkDevices(vm *DomainFacts) error {
-	if p.Options.Device != "" && len(p.Disks) > 1 {
+// checkNamed returns an *OptionError for a device or header file that no disk,
+// or more than one, would go to.
+func (p *Plan) checkNamed(vm *DomainFacts) error {
+	err := p.checkOption(vm, targetDevice, p.Options.Device, func(d DiskOptions) string { return d.Device })
+	if err != nil {
+		return err
+	}
+	return p.checkOption(vm, targetHeader, p.Options.Header, func(d DiskOptions) string { return d.Header })
+}
+
+// checkOption holds an option against the VM's disks: only is what was said for
+// the only one that moves, and of what was said for one by name.
+func (p *Plan) checkOption(vm *DomainFacts, option, only string, of func(DiskOptions) string) error {
+	if only != "" && len(p.Disks) > 1 {
 		var targets []string
 		for _, disk := range p.Disks {
 			targets = append(targets, disk.Target)
 		}
-		return &OptionError{targetDevice, fmt.Sprintf("%s has several disks that move (%s); say which one as %s=%s", p.VM, strings.Join(targets, ", "), targets[0], p.Options.Device)}
+		return &OptionError{option, fmt.Sprintf("%s has several disks that move (%s); say which one as %s=%s", p.VM, strings.Join(targets, ", "), targets[0], only)}
 	}
 	disks := vm.XML.Disks()
-	for target, disk := range p.Options.Disks {
-		if disk.Device == "" {
+	for _, target := range slices.Sorted(maps.Keys(p.Options.Disks)) {
+		if of(p.Options.Disks[target]) == "" {
 			continue
 		}
 		if !slices.ContainsFunc(disks, func(d domainxml.Disk) bool { return d.Target == target }) {
-			return &OptionError{targetDevice, fmt.Sprintf("%s has no disk %q", p.VM, target)}
+			return &OptionError{option, fmt.Sprintf("%s has no disk %q", p.VM, target)}
 		}
 		if slices.ContainsFunc(p.Kept, func(k KeptDisk) bool { return k.Target == target }) {
-			return &OptionError{targetDevice, fmt.Sprintf("the disk %s of %s stays as it is", target, p.VM)}
+			return &OptionError{option, fmt.Sprintf("the disk %s of %s stays as it is", target, p.VM)}
 		}
 	}
 	return nil
@@ -141,6 +151,7 @@ func (d *Decider) placeOnDevice(plan *Plan, disk *DiskPlan, path string) {
 		plan.warn(WarnNoName, disk.Target, "", "%s has no name in /dev/disk that would stay the same if devices were found in another order; it is known by its LUKS UUID from the format on", path)
 	}
 	disk.Offset = named.Size - disk.Payload
+	d.judgeOffset(plan, disk, path)
 	if other := d.claim("device", named.ID, plan); other != "" {
 		plan.block(TargetTaken, disk.Target, "choose another with "+targetDevice, "the device %s is to be used for %q too", path, other)
 	}
@@ -199,7 +210,9 @@ func (d *Decider) judgeDevice(plan *Plan, disk *DiskPlan, path string) bool {
 			block(TargetInUse, other, "is the disk %s of the VM %q", target, domain.Name)
 		}
 	}
-	switch need := disk.Payload + disk.Header; {
+	switch need := disk.Payload + disk.headerRoom(); {
+	case named.Size < need && disk.HeaderFile != "":
+		block(TargetSmall, other, "has %s bytes, and %s are needed for the disk", humanize.Comma(named.Size), humanize.Comma(need))
 	case named.Size < need:
 		block(TargetSmall, other, "has %s bytes, and %s are needed: %s for the disk and %s for the LUKS header", humanize.Comma(named.Size), humanize.Comma(need), humanize.Comma(disk.Payload), humanize.Comma(disk.Header))
 	case named.Size%payloadUnit != 0:

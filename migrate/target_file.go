@@ -31,23 +31,29 @@ func (o Options) validateDir() error {
 	return nil
 }
 
-// placeInFile gives a disk a file of its own in a folder: header and payload,
-// and nothing beyond.
+// placeInFile gives a disk a file of its own in a folder: header and payload, or
+// the payload alone, and nothing beyond.
 func (d *Decider) placeInFile(plan *Plan, disk *DiskPlan, dir string) {
 	path := filepath.Join(dir, lvm.Sanitise(plan.VM+"-"+disk.Target+"-luks")+".img")
-	disk.Offset = disk.Header
-	disk.Volume = VolumePlan{Kind: OnFile, Path: path, Size: disk.Header + disk.Payload}
+	disk.Offset = disk.headerRoom()
+	disk.Volume = VolumePlan{Kind: OnFile, Path: path, Size: disk.Offset + disk.Payload}
 	if other := d.claim("file", path, plan); other != "" {
 		plan.block(TargetTaken, disk.Target, "choose another folder with "+targetDir, "the file %s is to be made for %q too", path, other)
 	}
-	d.judgeFile(plan, disk, dir)
+	d.judgeFile(plan, disk)
 }
 
-// judgeFile blocks a file that can't be made in a folder, or would not be safe
-// there.
-func (d *Decider) judgeFile(plan *Plan, disk *DiskPlan, dir string) {
+// judgeFile blocks a volume's file that can't be made, or would not be safe.
+func (d *Decider) judgeFile(plan *Plan, disk *DiskPlan) {
+	d.judgeFolder(plan, disk, disk.Volume.Path, disk.Volume.Size, targetDir)
+}
+
+// judgeFolder blocks a file of that size that can't be made in its folder, or
+// would not be safe there.
+func (d *Decider) judgeFolder(plan *Plan, disk *DiskPlan, path string, size int64, option string) {
+	dir := filepath.Dir(path)
 	folder, known := d.Facts.Folders[dir]
-	other := "choose another with " + targetDir
+	other := "choose another with " + option
 	block := func(code Code, remedy, format string, args ...any) {
 		plan.block(code, disk.Target, remedy, "the folder %s %s", dir, fmt.Sprintf(format, args...))
 	}
@@ -69,21 +75,23 @@ func (d *Decider) judgeFile(plan *Plan, disk *DiskPlan, dir string) {
 	if folder.Loose {
 		block(TargetUnfit, command.Quote([]string{"chmod", "go-w", dir})+", or "+other, "can be written by others than root, who could put another file in a volume's place")
 	}
-	if folder.Network {
+	if folder.Network && option == targetHeader {
+		plan.warn(WarnNetwork, disk.Target, "", "%s is on a network file system (%s): the disk can't be unlocked while that is away", dir, folder.System)
+	} else if folder.Network {
 		plan.warn(WarnNetwork, disk.Target, "", "%s is on a network file system (%s): the guest hangs when that does, and its server sees when blocks change", dir, folder.System)
 	}
-	if name := filepath.Base(disk.Volume.Path); folder.Has[name] {
+	if name := filepath.Base(path); folder.Has[name] {
 		block(TargetTaken, other+", or move that file away", "has a file %s already", name)
 	}
 	key := "folder " + folder.Device
-	if free := max(0, folder.Free-d.Taken[key]); disk.Volume.Size > free {
+	if free := max(0, folder.Free-d.Taken[key]); size > free {
 		after := ""
 		if d.Taken[key] > 0 {
 			after = fmt.Sprintf(", after %s for the disks before it", humanize.IBytes(uint64(d.Taken[key])))
 		}
-		block(TargetSmall, "make room there, or "+other, "has not enough room: %s bytes are needed and %s are free%s", humanize.Comma(disk.Volume.Size), humanize.Comma(free), after)
+		block(TargetSmall, "make room there, or "+other, "has not enough room: %s bytes are needed and %s are free%s", humanize.Comma(size), humanize.Comma(free), after)
 	}
-	d.Taken[key] += disk.Volume.Size
+	d.Taken[key] += size
 }
 
 // fileNote is recorded of a file before it gets its name: the numbers of its

@@ -38,7 +38,10 @@ func withDevice(t *testing.T) *world {
 // everyTarget runs a test with each kind of target.
 func everyTarget(t *testing.T, test func(t *testing.T, host func(*testing.T) *world)) {
 	t.Helper()
-	for name, host := range map[string]func(*testing.T) *world{"new volumes": newWorld, "a device": withDevice, "a file": withFolder} {
+	for name, host := range map[string]func(*testing.T) *world{
+		"new volumes": newWorld, "a device": withDevice, "a file": withFolder,
+		"volumes with a header apart": withHeaders, "a device with its header apart": withDeviceAndHeader,
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, host)

@@ -301,13 +301,17 @@ func (w *world) wantMoved(before look, plan *Plan, what string) {
 			w.t.Fatalf("%s: %s: %s", what, disk.Target, problem)
 		}
 		volume := disk.Volume
-		made := []string{"header " + volume.Path}
+		made := []string{"header " + disk.headerAt()}
+		if disk.HeaderFile != "" {
+			made = append(made, "made "+disk.HeaderFile)
+		}
 		if volume.Kind == NewLV {
 			made = append(made, "volume "+volume.String())
 		} else if volume.Kind == OnFile {
 			made = append(made, "made "+volume.Path)
-		} else if now["header "+volume.Path] != disk.LUKSUUID {
-			w.t.Fatalf("%s: %s bears %s", what, volume.Path, now["header "+volume.Path])
+		}
+		if now["header "+disk.headerAt()] != disk.LUKSUUID {
+			w.t.Fatalf("%s: %s bears %s", what, disk.headerAt(), now["header "+disk.headerAt()])
 		}
 		for _, made := range made {
 			if now[made] == "" {
@@ -344,7 +348,7 @@ func (w *world) wantMoved(before look, plan *Plan, what string) {
 		}
 	}
 	for i := range plan.Disks {
-		delete(rest, "header "+plan.Disks[i].Volume.Path) // a device was blank before
+		delete(rest, "header "+plan.Disks[i].headerAt()) // a device was blank before
 	}
 	if diff := cmp.Diff(rest, now); diff != "" {
 		w.t.Fatalf("%s: more has changed than the clone: %s", what, diff)
