@@ -50,7 +50,7 @@ func GuestUnit(instance string) (unit string, ok bool) {
 func CryptUnit(mapper string) string { return cryptPrefix + Escape(mapper) + service }
 
 // ValidWord returns a *WordError for what can't be a word of a crypttab. A
-// colon in a key file's path would name the device that it lies on
+// colon in the path of a key file or header would name the device that it lies on
 // (crypttab(5)).
 func ValidWord(what, word string) error {
 	reason := ""
@@ -61,8 +61,10 @@ func ValidWord(what, word string) error {
 		reason = "it has white space, and there is no way to quote that"
 	case word[0] == '#':
 		reason = "it begins like a comment"
-	case what == "key file" && strings.ContainsRune(word, ':'):
+	case (what == "key file" || what == "header file") && strings.ContainsRune(word, ':'):
 		reason = "what stands behind a colon is taken for the device that the file lies on"
+	case what == "header file" && strings.ContainsAny(word, `,\`):
+		reason = "a comma ends an option there, and a backslash is not taken as it is"
 	}
 	if reason == "" {
 		return nil

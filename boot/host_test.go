@@ -235,6 +235,26 @@ func TestTheLinesOfEachMethod(t *testing.T) {
 			t.Errorf("on %s: %+v, %v", path, entries, err)
 		}
 	}
+	r.Disks[0].HeaderFile = "/media/stick/a.header"
+	vg := r.Disks[0].VG
+	if entries, err := r.Entries(); err != nil || entries[0].Source != "/dev/"+vg+"/"+r.Disks[0].LV {
+		t.Errorf("on a volume, with its header apart: %+v, %v", entries, err)
+	}
+	r.Disks[0].VG = ""
+	for _, path := range []string{"/srv/luks/a.img", "/dev/disk/by-partuuid/b1-01"} {
+		r.Disks[0].Path = path
+		if entries, err := r.Entries(); err != nil || entries[0].Source != path || !strings.HasSuffix(entries[0].Options, ",header=/media/stick/a.header") {
+			t.Errorf("on %s, with its header apart: %+v, %v", path, entries, err)
+		}
+	}
+	for _, file := range []string{"/a b", "/a:b", "/a,b", `/a\b`} {
+		r.Disks[0].HeaderFile = file
+		var bad *WordError
+		if _, err := r.Entries(); !errors.As(err, &bad) {
+			t.Errorf("with the header in %q: %v", file, err)
+		}
+	}
+	r.Disks[0].HeaderFile, r.Disks[0].VG = "", vg
 	for _, path := range []string{"/a b", "/a:b", "#a", "", "/a\nb"} {
 		r.Unlock = Unlock{Method: KeyFile, KeyFile: path}
 		var bad *WordError

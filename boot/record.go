@@ -116,6 +116,9 @@ type RecordDisk struct {
 	VG     string `json:"vg,omitempty"`
 	LV     string `json:"lv,omitempty"`
 	Path   string `json:"path,omitempty"`
+	// HeaderFile is the file that the LUKS header is in, where that is not on the
+	// volume.
+	HeaderFile string `json:"header_file,omitempty"`
 	// Discards is whether the guest's are passed on.
 	Discards bool `json:"discards,omitempty"`
 	// SlotsBefore and TokensBefore are those that the header had before one
@@ -125,6 +128,15 @@ type RecordDisk struct {
 	// Stale is whether the key file did not unlock it when its keys were changed
 	// last.
 	Stale bool `json:"stale,omitempty"`
+}
+
+// device is the volume's path. No device bears the UUID of a header that is in a
+// file of its own.
+func (d RecordDisk) device() string {
+	if d.VG != "" {
+		return "/dev/" + d.VG + "/" + d.LV
+	}
+	return d.Path
 }
 
 // Volume names the volume: VG/LV, or its path.
@@ -161,7 +173,7 @@ const clevisTime = "5min"
 
 // Entries are the lines of the crypttab. They go by the LUKS UUID, since a volume
 // may be renamed, or by the path of a file, in which nobody looks for a UUID
-// (crypttab(5)). noauto leaves it to the guest's unit to pull them in, and nofail
+// (crypttab(5)), or by that of any volume that has its header elsewhere. noauto leaves it to the guest's unit to pull them in, and nofail
 // says the same to whatever else reads the file.
 func (r Record) Entries() ([]Entry, error) {
 	var all []Entry
@@ -169,6 +181,9 @@ func (r Record) Entries() ([]Entry, error) {
 		e := Entry{Mapper: disk.Mapper, Source: "UUID=" + disk.LUKS, Key: "none"}
 		if disk.Path != "" && !strings.HasPrefix(disk.Path, "/dev/") {
 			e.Source = disk.Path
+		}
+		if disk.HeaderFile != "" {
+			e.Source = disk.device()
 		}
 		options := []string{"luks", "noauto", "nofail"}
 		switch r.Unlock.Method {
@@ -190,6 +205,12 @@ func (r Record) Entries() ([]Entry, error) {
 		}
 		if disk.Discards {
 			options = append(options, "discard")
+		}
+		if disk.HeaderFile != "" {
+			if err := ValidWord("header file", disk.HeaderFile); err != nil {
+				return nil, err
+			}
+			options = append(options, "header="+disk.HeaderFile)
 		}
 		e.Options = strings.Join(options, ",")
 		for _, word := range [][2]string{{"mapping", e.Mapper}, {"device", e.Source}, {"options", e.Options}} {

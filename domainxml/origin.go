@@ -78,9 +78,9 @@ type OriginDisk struct {
 	VG   string `json:"vg,omitempty"`
 	LV   string `json:"lv,omitempty"`
 	Path string `json:"path,omitempty"`
-	// Header is the file that the volume's LUKS header is in, or "" where it is
-	// on the volume.
-	Header string `json:"header,omitempty"`
+	// HeaderFile is the file that the volume's LUKS header is in, or "" where it
+	// is on the volume.
+	HeaderFile string `json:"header_file,omitempty"`
 	// LUKS is the UUID in the volume's LUKS header.
 	LUKS string `json:"luks"`
 	// Mapper is the name of its mapping, without /dev/mapper/.
@@ -113,7 +113,7 @@ func (d *Domain) Origin() (origin Origin, ok bool) {
 				Target: attrValue(kid.source, "target"), Source: attrValue(kid.source, "source"),
 				VG: attrValue(kid.source, "vg"), LV: attrValue(kid.source, "lv"), Path: attrValue(kid.source, "path"),
 				LUKS: attrValue(kid.source, "luks"), Mapper: attrValue(kid.source, "mapper"),
-				Header:     attrValue(kid.source, "header"),
+				HeaderFile: attrValue(kid.source, "header"),
 				SourceSize: number(attrValue(kid.source, "size")), SourceID: attrValue(kid.source, "id"),
 			})
 		case "{" + Namespace + "}started":
@@ -192,7 +192,7 @@ func (o *Origin) check() error {
 		all = append(all, OriginDisk{Target: r.Time, Source: r.Method})
 	}
 	for _, d := range all {
-		for _, s := range []string{d.Target, d.Source, d.VG, d.LV, d.Path, d.Header, d.LUKS, d.Mapper, d.SourceID} {
+		for _, s := range []string{d.Target, d.Source, d.VG, d.LV, d.Path, d.HeaderFile, d.LUKS, d.Mapper, d.SourceID} {
 			if !representable(s) {
 				return &EditError{Field: "Origin", Value: s, Reason: "it has characters that XML can't hold"}
 			}
@@ -334,8 +334,8 @@ func (o *Origin) element(lead string) *etree.Element {
 		} else {
 			pairs = append(pairs, "vg", d.VG, "lv", d.LV)
 		}
-		if d.Header != "" {
-			pairs = append(pairs, "header", d.Header)
+		if d.HeaderFile != "" {
+			pairs = append(pairs, "header", d.HeaderFile)
 		}
 		pairs = append(pairs, "luks", d.LUKS, "mapper", d.Mapper)
 		if d.SourceSize > 0 {

@@ -141,7 +141,10 @@ func (m *Manager) arrangeDisks(ctx context.Context, clone *Clone, record *boot.R
 	record.Disks = nil
 	for i := range clone.Disks {
 		disk := &clone.Disks[i]
-		one := boot.RecordDisk{Target: disk.Target, LUKS: disk.LUKS, Mapper: disk.Mapper, VG: disk.Below.LV.VG, LV: disk.Below.LV.Name, Discards: disk.Discard == "unmap"}
+		one := boot.RecordDisk{Target: disk.Target, LUKS: disk.LUKS, Mapper: disk.Mapper, VG: disk.Below.LV.VG, LV: disk.Below.LV.Name, Discards: disk.Discard == "unmap", HeaderFile: disk.HeaderFile}
+		if disk.HeaderFile != "" && record.Unlock.Method == boot.Tang {
+			return &HeaderApartError{Clone: clone.Name, Disk: disk.Target, File: disk.HeaderFile}
+		}
 		if one.VG == "" {
 			one.Path = disk.Below.Path
 		}
@@ -153,7 +156,7 @@ func (m *Manager) arrangeDisks(ctx context.Context, clone *Clone, record *boot.R
 			if disk.Header.Type != luks.LUKS2 {
 				return &NeedsLUKS2Error{Clone: clone.Name, Disk: disk.Target, Volume: disk.Volume(), Method: record.Unlock.Method}
 			}
-			tokens, err := m.Enroller.Tokens(ctx, disk.Below.Path)
+			tokens, err := m.Enroller.Tokens(ctx, disk.headerAt())
 			if err != nil {
 				return err
 			}

@@ -16,6 +16,18 @@ func (e *AutostartOtherwiseError) Error() string {
 	return fmt.Sprintf("%q is set up to be %s already", e.Clone, unlockWords(e.Now))
 }
 
+// HeaderApartError says that clevis can't unlock a disk at boot whose header is
+// in a file of its own: it looks for its token on the volume.
+type HeaderApartError struct {
+	Clone, Disk string
+	// File is the header's.
+	File string
+}
+
+func (e *HeaderApartError) Error() string {
+	return fmt.Sprintf("a tang server can't unlock disk %s of %q: clevis looks for its token in a header on the volume, and that disk has its header in %s", e.Disk, e.Clone, e.File)
+}
+
 // NeedsLUKS2Error says that a volume's header can't hold what a method of
 // unlocking needs.
 type NeedsLUKS2Error struct {

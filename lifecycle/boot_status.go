@@ -140,7 +140,7 @@ func (m *Manager) slotsStatus(ctx context.Context, clone *Clone, r boot.Record, 
 		if j < 0 || disk.Header == nil {
 			continue // said elsewhere
 		}
-		tokens, err := m.tokensOf(ctx, r.Unlock.Method, disk.Below.Path)
+		tokens, err := m.tokensOf(ctx, r.Unlock.Method, disk.headerAt())
 		switch {
 		case err != nil:
 			bad("the tokens of disk %s can't be read: %v", disk.Target, err)

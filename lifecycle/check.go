@@ -222,7 +222,7 @@ func (m *Manager) compare(ctx context.Context, disk *Disk, file string) (same, k
 	}
 	defer os.RemoveAll(folder)
 	now := filepath.Join(folder, "header")
-	if err := m.Encryption.HeaderBackup(ctx, disk.Below.Path, now); err != nil {
+	if err := m.Encryption.HeaderBackup(ctx, disk.headerAt(), now); err != nil {
 		return false, false, err
 	}
 	a, err := os.ReadFile(now)

@@ -42,6 +42,8 @@ type Disk struct {
 	Mapping *luks.Mapping
 	// Problem is what keeps the disk from being used, or nil.
 	Problem error
+
+	headerProblem error // what is wrong with a header in a file of its own
 }
 
 // Found says whether the volume was found.

@@ -46,7 +46,7 @@ func served(tokens []Token) bool {
 // needed for one.
 func (m *Manager) allEnrolled(ctx context.Context, clone *Clone, record boot.Record) (bool, error) {
 	for i := range clone.Disks {
-		tokens, err := m.ours(ctx, record, record.Disks[i], clone.Disks[i].Below.Path)
+		tokens, err := m.ours(ctx, record, record.Disks[i], clone.Disks[i].headerAt())
 		if err != nil || !served(tokens) {
 			return false, err
 		}
@@ -56,7 +56,7 @@ func (m *Manager) allEnrolled(ctx context.Context, clone *Clone, record boot.Rec
 
 // enroll gives one disk a key slot and a token, unless it has them.
 func (b *bootChanges) enroll(ctx context.Context, i int) error {
-	disk, device := b.record.Disks[i], b.clone.Disks[i].Below.Path
+	disk, device := b.record.Disks[i], b.clone.Disks[i].headerAt()
 	tokens, err := b.m.ours(ctx, b.record, disk, device)
 	if err != nil || served(tokens) {
 		return err
@@ -117,19 +117,19 @@ func (b *bootChanges) unenroll(ctx context.Context, i int) error {
 	if err != nil || disk == nil {
 		return err
 	}
-	tokens, err := b.m.ours(ctx, b.record, b.record.Disks[i], disk.Below.Path)
+	tokens, err := b.m.ours(ctx, b.record, b.record.Disks[i], disk.headerAt())
 	if err != nil {
 		return err
 	}
 	for _, token := range tokens {
 		for _, slot := range token.Slots {
-			if err := b.m.Encryption.KillSlot(ctx, disk.Below.Path, b.key, slot); err != nil {
+			if err := b.m.Encryption.KillSlot(ctx, disk.headerAt(), b.key, slot); err != nil {
 				return err
 			}
 			b.enrolled = true
 			b.m.report(Event{Event: KeyRemoved, VM: b.record.Clone, Disk: disk.Target, Message: fmt.Sprintf("%s, key slot %d, of %s", disk.Volume(), slot, b.record.Unlock.Method)})
 		}
-		if err := b.m.Enroller.RemoveToken(ctx, disk.Below.Path, token.ID); err != nil {
+		if err := b.m.Enroller.RemoveToken(ctx, disk.headerAt(), token.ID); err != nil {
 			return err
 		}
 	}
@@ -156,7 +156,7 @@ func (m *Manager) stayingKey(ctx context.Context, b *bootChanges) (luks.Key, err
 		if found == nil {
 			continue
 		}
-		tokens, err := m.ours(ctx, b.record, disk, found.Below.Path)
+		tokens, err := m.ours(ctx, b.record, disk, found.headerAt())
 		if err != nil {
 			return luks.Key{}, err
 		}
@@ -188,6 +188,7 @@ func ghost(record boot.Record) *Clone {
 	for _, disk := range record.Disks {
 		d := Disk{}
 		d.Target, d.LUKS, d.Mapper, d.VG, d.LV, d.Path = disk.Target, disk.LUKS, disk.Mapper, disk.VG, disk.LV, disk.Path
+		d.HeaderFile = disk.HeaderFile
 		clone.Disks = append(clone.Disks, d)
 	}
 	return clone

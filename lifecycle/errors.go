@@ -99,15 +99,44 @@ func (e *VolumeError) Error() string {
 // Unwrap returns the cause, if there is one.
 func (e *VolumeError) Unwrap() error { return e.Err }
 
+// HeaderFileError says that the file for a disk's LUKS header is there and can't
+// be used: it holds another volume's header, or can't be read.
+type HeaderFileError struct {
+	Clone, Disk, File string
+	// LUKS is the UUID of the disk's header, and Bears that in the file, or "".
+	LUKS, Bears string
+	Err         error
+}
+
+func (e *HeaderFileError) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("the LUKS header of disk %s of %q, in the file %s, can't be read: %v", e.Disk, e.Clone, e.File, e.Err)
+	}
+	return fmt.Sprintf("the file %s holds the LUKS header of another volume, %s, and that of disk %s of %q is %s", e.File, e.Bears, e.Disk, e.Clone, e.LUKS)
+}
+
+// Unwrap returns the cause.
+func (e *HeaderFileError) Unwrap() error { return e.Err }
+
 // HeaderLostError says that a volume is there and bears no LUKS header: it was
-// overwritten. Nothing but a backup of it opens the volume again.
+// overwritten, or was in a file that is not there. Nothing but a backup of it opens the volume again.
 type HeaderLostError struct {
 	Clone, Disk, Volume string
 	// LUKS is the UUID of the header that was there.
 	LUKS string
+	// File is the file that it was in, where that is not the volume, and Gone is
+	// whether there is no such file.
+	File string
+	Gone bool
 }
 
 func (e *HeaderLostError) Error() string {
+	switch {
+	case e.Gone:
+		return fmt.Sprintf("the LUKS header of %s, disk %s of %q, is not there: it belongs in the file %s", e.Volume, e.Disk, e.Clone, e.File)
+	case e.File != "":
+		return fmt.Sprintf("the LUKS header of %s, disk %s of %q, is damaged: the file %s holds none", e.Volume, e.Disk, e.Clone, e.File)
+	}
 	return fmt.Sprintf("the LUKS header of %s, disk %s of %q, is damaged or gone", e.Volume, e.Disk, e.Clone)
 }
 

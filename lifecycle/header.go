@@ -161,7 +161,7 @@ func (m *Manager) saveHeader(ctx context.Context, clone *Clone, disk *Disk, path
 
 // draft has cryptsetup write the header to a file and reads that again.
 func (m *Manager) draft(ctx context.Context, clone *Clone, disk *Disk, file string) (Backup, error) {
-	if err := m.Encryption.HeaderBackup(ctx, disk.Below.Path, file); err != nil {
+	if err := m.Encryption.HeaderBackup(ctx, disk.headerAt(), file); err != nil {
 		return Backup{}, err
 	}
 	header, err := m.Encryption.Header(ctx, file)

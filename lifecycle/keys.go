@@ -102,7 +102,7 @@ func (m *Manager) prove(ctx context.Context, clone *Clone, all bool) (luks.Key, 
 
 // slot is the key slot that key unlocks, or -1.
 func (m *Manager) slot(ctx context.Context, disk *Disk, key luks.Key) (int, error) {
-	slot, err := m.Encryption.KeySlot(ctx, disk.Below.Path, key)
+	slot, err := m.Encryption.KeySlot(ctx, disk.headerAt(), key)
 	var wrong *luks.WrongKeyError
 	if errors.As(err, &wrong) {
 		return -1, nil
@@ -171,7 +171,7 @@ func (m *Manager) addTo(ctx context.Context, clone *Clone, disk *Disk, key, adde
 	if slot >= most {
 		return -1, &NoSlotError{Clone: clone.Name, Disk: disk.Target, Volume: disk.Volume(), Slots: most}
 	}
-	err := m.Encryption.AddKey(ctx, disk.Below.Path, key, added, luks.AddKeyOptions{Slot: slot, PBKDF: options.PBKDF, PBKDFForceIterations: options.Iterations})
+	err := m.Encryption.AddKey(ctx, disk.headerAt(), key, added, luks.AddKeyOptions{Slot: slot, PBKDF: options.PBKDF, PBKDFForceIterations: options.Iterations})
 	var taken *luks.SlotError
 	if errors.As(err, &taken) {
 		return -1, err // somebody else was faster, and the slot is theirs
@@ -208,7 +208,7 @@ func (m *Manager) unadd(ctx context.Context, clone *Clone, key luks.Key, made []
 	for _, slot := range made {
 		disks, err := clone.chosen(slot.Disk)
 		if err == nil {
-			err = m.Encryption.KillSlot(ctx, disks[0].Below.Path, key, slot.Slot)
+			err = m.Encryption.KillSlot(ctx, disks[0].headerAt(), key, slot.Slot)
 		}
 		if err != nil {
 			return &KeysPartlyError{Clone: clone.Name, Err: errors.Join(cause, err)}
@@ -281,11 +281,11 @@ func (m *Manager) kill(ctx context.Context, clone *Clone, key luks.Key, slots []
 // killOne takes one slot away. cryptsetup may have done it before it failed or
 // was stopped; a disk that can't be looked at then may be changed.
 func (m *Manager) killOne(ctx context.Context, disk *Disk, key luks.Key, slot int) error {
-	err := m.Encryption.KillSlot(ctx, disk.Below.Path, key, slot)
+	err := m.Encryption.KillSlot(ctx, disk.headerAt(), key, slot)
 	if err == nil {
 		return nil
 	}
-	header, lookErr := m.Encryption.Header(context.WithoutCancel(ctx), disk.Below.Path)
+	header, lookErr := m.Encryption.Header(context.WithoutCancel(ctx), disk.headerAt())
 	if lookErr == nil && !header.HasSlot(slot) {
 		return nil
 	}

@@ -31,6 +31,8 @@ type Encryption interface {
 	DirectIO(ctx context.Context, mapper string) error
 	Mappings(ctx context.Context) ([]luks.Mapping, error)
 	HeaderBackup(ctx context.Context, device, file string) error
+	// Signatures are the marks of whatever lies on a device.
+	Signatures(ctx context.Context, device string) ([]luks.Signature, error)
 	// HeaderRestore overwrites the header on device with that in file.
 	HeaderRestore(ctx context.Context, device, file string) error
 	// KeyData are a header's key slots and digests in one text, salts and all,

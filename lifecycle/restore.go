@@ -14,6 +14,8 @@ import (
 // Restore is a header about to be restored: both sides, for a person to see.
 type Restore struct {
 	Clone, Disk, Volume string
+	// HeaderFile is the file that the header is in, or "" where it is on the volume.
+	HeaderFile string
 	// Live is the volume's header now, nil if it is damaged or gone.
 	Live *luks.Header
 	// File is the backup, Backup its header and Made what is known of it
@@ -63,7 +65,7 @@ func (m *Manager) RestoreHeader(ctx context.Context, name, file string, confirm 
 	if kept, err = m.keepHeader(ctx, clone, disk, file); err != nil {
 		return "", fmt.Errorf("keep the present header, before anything is overwritten: %w", err)
 	}
-	if err := m.Encryption.HeaderRestore(ctx, disk.Below.Path, file); err != nil {
+	if err := m.writeHeader(ctx, disk, file); err != nil {
 		return kept, &RestoreError{Clone: clone.Name, Disk: disk.Target, Kept: kept, Err: err}
 	}
 	same, _, err := m.compare(ctx, disk, file)
@@ -95,25 +97,31 @@ func (e *RestoreError) Unwrap() error { return e.Err }
 
 // restorable judges whether a backup may overwrite the disk's header.
 func (m *Manager) restorable(ctx context.Context, clone *Clone, disk *Disk, file string, header luks.Header, said *Backup) (Restore, error) {
-	restore := Restore{Clone: clone.Name, Disk: disk.Target, Volume: disk.Volume(), Live: disk.Header, File: file, Backup: header, Made: said}
+	restore := Restore{Clone: clone.Name, Disk: disk.Target, Volume: disk.Volume(), HeaderFile: disk.HeaderFile, Live: disk.Header, File: file, Backup: header, Made: said}
 	var lost *HeaderLostError
 	if disk.Header == nil && !errors.As(disk.Problem, &lost) && !disk.Found() {
 		return restore, disk.Problem
 	}
-	foreign := func(format string, args ...any) (Restore, error) {
+	var foreign *HeaderFileError
+	if errors.As(disk.headerProblem, &foreign) {
+		return restore, foreign // not ours to overwrite
+	}
+	unfit := func(format string, args ...any) (Restore, error) {
 		return restore, &ForeignError{Clone: clone.Name, File: file, UUID: header.UUID, Reason: fmt.Sprintf(format, args...)}
 	}
 	switch live := disk.Header; {
 	case live != nil && live.Type != header.Type:
-		return foreign("it is a %s header and the volume is %s", header.Type, live.Type)
+		return unfit("it is a %s header and the volume is %s", header.Type, live.Type)
+	case live != nil && live.KeySize != header.KeySize:
+		return unfit("its volume key has %d bits and the volume's %d", header.KeySize, live.KeySize)
 	case live != nil && live.Offset != header.Offset:
-		return foreign("its payload begins at byte %d and the volume's at %d", header.Offset, live.Offset)
+		return unfit("its payload begins at byte %d and the volume's at %d", header.Offset, live.Offset)
 	case disk.Mapping != nil && disk.Mapping.Offset != header.Offset:
-		return foreign("its payload begins at byte %d, and the volume is open with one that begins at %d", header.Offset, disk.Mapping.Offset)
+		return unfit("its payload begins at byte %d, and the volume is open with one that begins at %d", header.Offset, disk.Mapping.Offset)
 	case said != nil && said.VolumeSize != disk.Below.Size:
-		return foreign("it was made of a volume of %d bytes and %s has %d", said.VolumeSize, disk.Volume(), disk.Below.Size)
+		return unfit("it was made of a volume of %d bytes and %s has %d", said.VolumeSize, disk.Volume(), disk.Below.Size)
 	case header.Offset >= disk.Below.Size:
-		return foreign("its payload begins at byte %d, behind the end of %s", header.Offset, disk.Volume())
+		return unfit("its payload begins at byte %d, behind the end of %s", header.Offset, disk.Volume())
 	}
 	if disk.Header != nil {
 		var err error
@@ -135,8 +143,8 @@ func (m *Manager) keepHeader(ctx context.Context, clone *Clone, disk *Disk, file
 		backup, err := m.saveHeader(ctx, clone, disk, path)
 		return backup.File, err
 	}
-	info, err := os.Stat(file)
-	if err != nil {
+	at, size, err := disk.damaged(file)
+	if err != nil || at == "" {
 		return "", err
 	}
 	path += ".raw"
@@ -144,10 +152,64 @@ func (m *Manager) keepHeader(ctx context.Context, clone *Clone, disk *Disk, file
 	if err != nil {
 		return "", err
 	}
-	if err = m.Devices.Read(ctx, disk.Below.Path, info.Size(), out); err == nil {
+	if err = m.Devices.Read(ctx, at, size, out); err == nil {
 		err = out.Sync()
 	}
 	return path, errors.Join(err, out.Close(), syncPath(filepath.Dir(path)))
+}
+
+// damaged is what a restore overwrites where that is no header, and how much of
+// it: as much as the backup has, or all of a header's own file. That may not be
+// there, and the path is "" then.
+func (d *Disk) damaged(backup string) (path string, size int64, err error) {
+	path = d.Below.Path
+	if d.HeaderFile != "" {
+		path, backup = d.HeaderFile, d.HeaderFile
+	}
+	info, err := os.Stat(backup)
+	if errors.Is(err, os.ErrNotExist) && d.HeaderFile != "" {
+		return "", 0, nil
+	}
+	if err != nil {
+		return "", 0, err
+	}
+	return path, info.Size(), nil
+}
+
+// writeHeader puts the header of a backup in its place: onto the volume, or into
+// its file. That is replaced as a whole, for half a header is none: a backup is
+// byte for byte what such a file holds.
+func (m *Manager) writeHeader(ctx context.Context, disk *Disk, backup string) error {
+	if disk.HeaderFile == "" {
+		return m.Encryption.HeaderRestore(ctx, disk.Below.Path, backup)
+	}
+	to := disk.HeaderFile
+	resolved, err := filepath.EvalSymlinks(to)
+	gone := errors.Is(err, os.ErrNotExist)
+	if err != nil && !gone {
+		return err
+	}
+	if !gone {
+		to = resolved
+	}
+	data, err := os.ReadFile(backup)
+	if err != nil {
+		return err
+	}
+	part := filepath.Join(filepath.Dir(to), ".vmmigrate-"+disk.LUKS+".part")
+	if err := os.Remove(part); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err // what was cut short
+	}
+	if err := writeFlushed(part, data); err != nil {
+		return err
+	}
+	if gone {
+		return publish(part, to)
+	}
+	if err := os.Rename(part, to); err != nil {
+		return err
+	}
+	return syncPath(filepath.Dir(to))
 }
 
 // Read implements Devices.

@@ -88,6 +88,9 @@ type DiskStatus struct {
 	// RecordedVolume is what the metadata call it, where that is no longer
 	// its name.
 	RecordedVolume string `json:"recorded_volume,omitempty"`
+	// HeaderFile is the file that the LUKS header is in, not there where it is on
+	// the volume.
+	HeaderFile string `json:"header_file,omitempty"`
 	// LUKS is the UUID in the LUKS header, by which the volume is known.
 	LUKS string `json:"luks_uuid"`
 	// Device is where the domain looks for the disk, and Open whether it is
@@ -244,6 +247,7 @@ func (d *Disk) status() DiskStatus {
 		Target: d.Target, Volume: d.Volume(), LUKS: d.LUKS, Device: d.Device(), Open: d.Open(), KeySlots: []SlotStatus{}, Err: d.Problem,
 		Discard: DiscardStatus{VM: d.Discard == "unmap"},
 	}
+	s.HeaderFile = d.HeaderFile
 	if d.Renamed() {
 		s.RecordedVolume = d.OriginDisk.Volume()
 	}

@@ -64,8 +64,9 @@ func (m *Manager) unlock(ctx context.Context, clone *Clone) (opened []*Disk, err
 // mapping works whatever became of the header.
 func (d *Disk) harmless() bool {
 	var lost *HeaderLostError
+	var foreign *HeaderFileError
 	var volume *VolumeError
-	return d.Open() && (errors.As(d.Problem, &lost) || errors.As(d.Problem, &volume))
+	return d.Open() && (errors.As(d.Problem, &lost) || errors.As(d.Problem, &foreign) || errors.As(d.Problem, &volume))
 }
 
 // remark warns of what does not keep a clone from running and yet is wrong.
@@ -153,10 +154,11 @@ func (m *Manager) openedMeanwhile(ctx context.Context, disk *Disk, taken error) 
 // replaces all of them by those given (cryptsetup-open(8), --persistent).
 func (d *Disk) openOptions() luks.OpenOptions {
 	const discards = "allow-discards"
+	options := luks.OpenOptions{Header: d.HeaderFile}
 	if d.Discard != "unmap" {
-		return luks.OpenOptions{} // cryptsetup goes by the header
+		return options // cryptsetup goes by the header
 	}
-	options := luks.OpenOptions{AllowDiscards: true}
+	options.AllowDiscards = true
 	if d.Header == nil || d.Header.Type != luks.LUKS2 || slices.Contains(d.Header.Flags, discards) {
 		return options
 	}

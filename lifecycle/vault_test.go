@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -26,7 +27,7 @@ func (v *vault) fails(op, device string) error {
 func (v *vault) Format(ctx context.Context, spec luks.FormatSpec, key luks.Key) (luks.Header, error) {
 	header, err := v.Fake.Format(ctx, spec, key)
 	if err == nil {
-		v.keys[v.Resolve(spec.Device)] = map[int]string{0: string(key.Bytes())}
+		v.keys[v.Resolve(cmp.Or(spec.Header, spec.Device))] = map[int]string{0: string(key.Bytes())}
 	}
 	return header, err
 }
@@ -87,6 +88,10 @@ func (v *vault) damage(device string) {
 }
 
 func (v *vault) HeaderBackup(ctx context.Context, device, file string) error {
+	if _, err := readSaved(device); err == nil { // a header's own file, restored
+		text, err := os.ReadFile(device)
+		return errors.Join(err, os.WriteFile(file, text, 0o600))
+	}
 	header, err := v.Fake.Header(ctx, device)
 	if err != nil {
 		return err

@@ -50,10 +50,12 @@ func (m *Manager) Examine(ctx context.Context, clone *Clone) error { return m.lo
 func (m *Manager) lookOn(ctx context.Context, h *host, clone *Clone, activate bool) error {
 	for i := range clone.Disks {
 		disk := &clone.Disks[i]
-		disk.Mapping, disk.Header, disk.Below, disk.Problem = nil, nil, Place{}, nil
+		disk.Mapping, disk.Header, disk.Below, disk.Problem, disk.headerProblem = nil, nil, Place{}, nil, nil
 		h.mapping(clone, disk)
 		var err error
-		if disk.VG != "" {
+		if disk.HeaderFile != "" {
+			err = m.apart(ctx, h, clone, disk, activate)
+		} else if disk.VG != "" {
 			err = m.volume(ctx, h, clone, disk, activate)
 		} else {
 			err = m.place(ctx, clone, disk)
@@ -189,6 +191,9 @@ func (h *host) lost(clone *Clone, disk *Disk, blank []lvm.LV) error {
 		gone.Reason, gone.Group = "a disk of its volume group is missing", GroupPartial
 	default:
 		gone.Reason = "no volume bears the LUKS header " + disk.LUKS
+		if disk.HeaderFile != "" {
+			gone.Reason = "it is not there, and no volume bears the tag " + luksTag + disk.LUKS
+		}
 	}
 	return gone
 }

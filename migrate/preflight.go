@@ -205,7 +205,7 @@ func (p *Plan) edit() domainxml.Edit {
 		edit.Disks = append(edit.Disks, change)
 		origin := domainxml.OriginDisk{
 			Target: disk.Target, Source: disk.Source.Path, VG: disk.Volume.VG, LV: disk.Volume.Name, LUKS: disk.LUKSUUID, Mapper: disk.Mapper,
-			SourceSize: disk.Source.Stored, SourceID: disk.Source.ID, Header: disk.HeaderFile,
+			SourceSize: disk.Source.Stored, SourceID: disk.Source.ID, HeaderFile: disk.HeaderFile,
 		}
 		if disk.Volume.VG == "" {
 			origin.Path = disk.Volume.Path

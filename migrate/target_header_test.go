@@ -76,7 +76,7 @@ func TestAPayloadBeginsAtTheFirstByteWhereItsHeaderIsApart(t *testing.T) {
 		if disk.Payload != gib || disk.Volume.Size != c.size || disk.Offset != c.offset || disk.HeaderFile != headerName {
 			t.Errorf("%s: %+v", c.when, disk)
 		}
-		if origin := plan.edit().Origin.Disks[0]; origin.Header != headerName {
+		if origin := plan.edit().Origin.Disks[0]; origin.HeaderFile != headerName {
 			t.Errorf("%s: the metadata say %+v", c.when, origin)
 		}
 		if !codes(plan.Warnings)[WarnHeader] || codes(plan.Warnings)[WarnHeaderPlace] {

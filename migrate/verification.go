@@ -29,6 +29,8 @@ type Verification struct {
 type LockedPayloadError struct {
 	// Mapper is its name, and Volume the path of the LUKS volume.
 	Mapper, Volume string
+	// HeaderFile is the file that its header is in, or "" where it is on the volume.
+	HeaderFile string
 	// Clone is the domain with that disk, or "" where there is none yet.
 	Clone string
 }
@@ -84,7 +86,7 @@ func (j *Job) verify(ctx context.Context, disk *DiskPlan) (Verification, error) 
 		return v, err
 	}
 	if !mapping.open {
-		return v, &LockedPayloadError{Mapper: disk.Mapper, Volume: disk.Volume.Path}
+		return v, &LockedPayloadError{Mapper: disk.Mapper, Volume: disk.Volume.Path, HeaderFile: disk.HeaderFile}
 	}
 	if !strings.EqualFold(mapping.UUID, disk.LUKSUUID) {
 		return v, planned(mapping.Mapping, disk)

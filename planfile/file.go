@@ -109,6 +109,8 @@ type Disk struct {
 	VG, LV string
 	// Device is an existing blank device, instead of a new volume.
 	Device string
+	// Header is the file to be made for its LUKS header.
+	Header string
 	// Skip leaves the disk as it is, shared with the original.
 	Skip bool
 	at   position

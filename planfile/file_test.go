@@ -111,6 +111,9 @@ func files() *rapid.Generator[*planfile.File] {
 				} else if rapid.Bool().Draw(t, "lv named") {
 					disk.LV = fmt.Sprintf("lv-%d-%d", i, j)
 				}
+				if rapid.Bool().Draw(t, "header named") {
+					disk.Header = fmt.Sprintf("/media/stick/%d-%d.header", i, j)
+				}
 				vm.Disks = append(vm.Disks, disk)
 			}
 			f.VMs = append(f.VMs, vm)

@@ -50,13 +50,13 @@ func (f *File) Options(vm VM, base migrate.Options) migrate.Options {
 			o.SkipDisks = append(o.SkipDisks, disk.Target)
 			continue
 		}
-		if disk.VG == "" && disk.LV == "" && disk.Device == "" {
+		if disk.VG == "" && disk.LV == "" && disk.Device == "" && disk.Header == "" {
 			continue
 		}
 		if o.Disks == nil {
 			o.Disks = make(map[string]migrate.DiskOptions)
 		}
-		o.Disks[disk.Target] = migrate.DiskOptions{VG: disk.VG, LV: disk.LV, Device: disk.Device}
+		o.Disks[disk.Target] = migrate.DiskOptions{VG: disk.VG, LV: disk.LV, Device: disk.Device, Header: disk.Header}
 	}
 	return o
 }
@@ -83,7 +83,7 @@ func New(plans []*migrate.Plan, facts *migrate.Facts, options migrate.Options) *
 		case migrate.ResultReady:
 		}
 		for _, disk := range plan.Disks {
-			chosen := Disk{Target: disk.Target, Source: disk.Source.Path, Size: disk.Source.Size, VG: disk.Volume.VG, LV: disk.Volume.Name}
+			chosen := Disk{Target: disk.Target, Source: disk.Source.Path, Size: disk.Source.Size, VG: disk.Volume.VG, LV: disk.Volume.Name, Header: disk.HeaderFile}
 			if disk.Volume.Kind == migrate.OnDevice {
 				chosen.VG, chosen.LV, chosen.Device = "", "", disk.Volume.Path
 			}

@@ -218,8 +218,10 @@ func (r *reader) disk(node ast.Node) Disk {
 	f := r.mapping(node, "a disk", false)
 	disk := Disk{Target: f.text("target"), Source: f.text("source"), at: f.at}
 	disk.Size = f.size("size")
-	disk.VG, disk.LV, disk.Device = f.text("vg"), f.text("lv"), f.text("device")
+	disk.VG, disk.LV, disk.Device, disk.Header = f.text("vg"), f.text("lv"), f.text("device"), f.text("header")
 	switch {
+	case disk.Header != "" && !filepath.IsAbs(disk.Header):
+		r.fail(f.place["header"], "header has to be an absolute path")
 	case disk.Device != "" && !filepath.IsAbs(disk.Device):
 		r.fail(f.place["device"], "device has to be an absolute path")
 	case disk.Device != "" && disk.VG+disk.LV != "":
@@ -266,6 +268,7 @@ func (r *reader) check(file *File) {
 			targets[disk.Target] = true
 			if !disk.Skip {
 				once(disk.at, "device", disk.Device)
+				once(disk.at, "header file", disk.Header)
 			}
 			if disk.LV != "" && !disk.Skip {
 				// Where no group is named, the host decides it, and finds

@@ -192,6 +192,7 @@ func (w *writer) vm(vm VM) {
 		w.text(4, "vg", disk.VG)
 		w.text(4, "lv", disk.LV)
 		w.text(4, "device", disk.Device)
+		w.text(4, "header", disk.Header)
 		if disk.Skip {
 			w.entry(4, "skip", "true")
 		}

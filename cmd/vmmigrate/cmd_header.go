@@ -232,7 +232,11 @@ func (s *session) headerRestore(c *cli.Context) error {
 
 // showRestore shows both headers side by side.
 func (s *session) showRestore(r lifecycle.Restore) {
-	t := tableFor(s.err, "", "NOW, ON "+r.Volume, "BACKUP")
+	where := "NOW, ON " + r.Volume
+	if r.HeaderFile != "" {
+		where = "NOW, IN " + r.HeaderFile
+	}
+	t := tableFor(s.err, "", where, "BACKUP")
 	live := headerFacts(r.Live)
 	saved := headerFacts(&r.Backup)
 	for i, name := range []string{"type", "UUID", "cipher", "payload from", "key slots"} {

@@ -30,7 +30,7 @@ func (s *session) rollbackCommand() *cli.Command {
 			"  vmmigrate rollback 20261122-093012-3f9c --yes",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "yes", Usage: "do not ask, for scripts: a job that is done is asked for otherwise"},
-			&cli.BoolFlag{Name: "force", Usage: "remove the clone even if it was started since"},
+			&cli.BoolFlag{Name: "force", Usage: "remove the clone even if it was started since, and leave a LUKS header behind whose file system is away"},
 		},
 		Action: s.rollback,
 	}

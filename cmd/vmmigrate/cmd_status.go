@@ -194,6 +194,9 @@ func (s *session) statusNotes(clone lifecycle.Status, disk lifecycle.DiskStatus)
 		line(s.out, "\n%s", printable(fmt.Sprintf("%s: its volume is called %s now and not %s; it was found by its LUKS UUID.", who, disk.Volume, disk.RecordedVolume)))
 	}
 	if disk.Err == nil {
+		if disk.HeaderFile != "" {
+			line(s.out, "\n%s", printable(fmt.Sprintf("%s: its LUKS header is in %s, apart from the volume.", who, disk.HeaderFile)))
+		}
 		return
 	}
 	a := s.advise(disk.Err)

@@ -51,6 +51,7 @@ func explainBootRefusal(err error) (advice, bool) {
 	var record *boot.RecordError
 	var two *lifecycle.TwoClonesError
 	var luks1 *lifecycle.NeedsLUKS2Error
+	var apart *lifecycle.HeaderApartError
 	var tang *boot.TangError
 	var trust *boot.TangTrustError
 	var enroll *lifecycle.EnrollError
@@ -90,6 +91,8 @@ func explainBootRefusal(err error) (advice, bool) {
 		a.next = []string{"systemd-cryptenroll --tpm2-device=list"}
 	case errors.As(err, &enroll) && enroll.Missing:
 		a.next = []string{"systemd-cryptenroll --fido2-device=list"}
+	case errors.As(err, &apart):
+		a.details = []string{"prompt, key-file, tpm2 and fido2 work with it: systemd reads that file itself"}
 	case errors.As(err, &luks1):
 		a.details = []string{"prompt and key-file work with it; cryptsetup convert makes LUKS2 of it, while it is locked and backed up"}
 	default:

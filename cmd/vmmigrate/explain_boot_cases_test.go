@@ -38,6 +38,7 @@ func bootCases() []explainCase {
 		{"two VMs that bear the mark of one job", &lifecycle.TwoClonesError{Job: testJob, Clones: []string{clone, "copy of imap"}}},
 		{"a job whose clone is gone", before(&lifecycle.UnknownCloneError{Job: testJob})},
 		{"a LUKS1 header and a TPM", &lifecycle.NeedsLUKS2Error{Clone: clone, Disk: "vda", Volume: "vg0/imap-vda-luks", Method: boot.TPM2}},
+		{"a header in a file and a tang server", &lifecycle.HeaderApartError{Clone: clone, Disk: "vda", File: "/media/stick/imap.header"}},
 		{"a tang server that does not answer", before(&boot.TangError{URL: "http://tang", Err: errors.New("connection refused")})},
 		{"a tang server with another key", before(&boot.TangTrustError{URL: "http://tang", Wanted: "x", Offered: []string{"y"}})},
 		{"clevis that is not installed", before(&command.NotFoundError{Name: "clevis-luks-bind", Package: "clevis-luks"})},

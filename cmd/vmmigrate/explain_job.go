@@ -65,7 +65,11 @@ func explainJob(err error) (advice, bool) {
 	case errors.As(err, &lockedPayload) && lockedPayload.Clone != "":
 		a.state, a.next = unchanged, []string{"vmmigrate unlock " + named(lockedPayload.Clone)}
 	case errors.As(err, &lockedPayload):
-		a.next = []string{command.Quote([]string{"cryptsetup", "open", lockedPayload.Volume, lockedPayload.Mapper})}
+		open := []string{"cryptsetup", "open", lockedPayload.Volume, lockedPayload.Mapper}
+		if lockedPayload.HeaderFile != "" {
+			open = append(open, "--header", lockedPayload.HeaderFile)
+		}
+		a.next = []string{command.Quote(open)}
 	case errors.As(err, &differs):
 		a.exit = exitDifference
 	default:

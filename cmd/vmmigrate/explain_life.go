@@ -37,6 +37,7 @@ func explainVolume(err error) (advice, bool) {
 	var elsewhere *lifecycle.OpenElsewhereError
 	var volume *lifecycle.VolumeError
 	var lost *lifecycle.HeaderLostError
+	var headerFile *lifecycle.HeaderFileError
 	var noDisk *lifecycle.NoDiskError
 	a := advice{what: err.Error(), exit: exitRefused, state: unchanged}
 	switch {
@@ -47,6 +48,15 @@ func explainVolume(err error) (advice, bool) {
 		a.next = []string{"vmmigrate lock " + named(elsewhere.Clone), "vmmigrate unlock " + named(elsewhere.Clone)}
 	case errors.As(err, &taken):
 		a.next = []string{command.Quote([]string{"cryptsetup", "status", taken.Mapper}), command.Quote([]string{"cryptsetup", "close", taken.Mapper}) + "   # if nothing needs it"}
+	case errors.As(err, &headerFile):
+		a.details = []string{"nothing overwrites it: move that file away and put the right one, or a link to it, in its place; header restore makes it of a backup where there is none"}
+		a.next = []string{command.Quote([]string{"ls", "-l", headerFile.File}), "vmmigrate status " + named(headerFile.Clone)}
+	case errors.As(err, &lost) && lost.Gone:
+		a.details = []string{
+			"if its file system is not mounted, mount it; if the file was moved, put it, or a link to it, in its place",
+			"if it is lost, header restore makes it anew of a backup, which opens with the keys of its time",
+		}
+		a.next = []string{command.Quote([]string{"findmnt", "--target", lost.File}), "vmmigrate header check " + named(lost.Clone), "vmmigrate header restore " + named(lost.Clone) + " FILE"}
 	case errors.As(err, &lost):
 		a.details = []string{"a backup of its header opens it again, with a key of the backup's time; nothing else does"}
 		a.next = []string{"vmmigrate header check " + named(lost.Clone), "vmmigrate header restore " + named(lost.Clone) + " FILE"}

@@ -37,6 +37,7 @@ func targetFlags() []cli.Flag {
 		&cli.StringSliceFlag{KeepSpace: true, Name: "pv", Category: categoryTarget, Usage: "let the volumes lie on the group's disk `DEVICE` alone; may be given several times"},
 		&cli.StringSliceFlag{KeepSpace: true, Name: "target-device", Category: categoryTarget, Usage: "put a disk onto the blank device `DISK=PATH` that exists already, or PATH if only one disk moves; may be given several times"},
 		&cli.StringFlag{Name: "target-dir", Category: categoryTarget, Usage: "put the disks into files in the folder `DIR` instead of volumes, for a host without LVM"},
+		&cli.StringSliceFlag{KeepSpace: true, Name: "header", Category: categoryTarget, Usage: "put a disk's LUKS header into the new file `DISK=FILE`, apart from its volume, or FILE if only one disk moves; may be given several times"},
 		&cli.StringFlag{Name: "name", Category: categoryTarget, Usage: "call the clone `NAME` (default: the VM's name and -luks), or the VM that --disk makes"},
 		&cli.StringFlag{Name: "lv-name", Category: categoryTarget, Usage: "call the volume `LV`, with -TARGET behind it if there are several (default: VM-TARGET-luks)"},
 		&cli.StringFlag{Name: "lvm-type", Category: categoryTarget, Usage: "make volumes of `TYPE`: linear, striped, raid1, raid10 or thin (default: linear)"},
@@ -95,6 +96,9 @@ func options(c *cli.Context) (migrate.Options, error) {
 		Pace: migrate.Pace{Idle: c.Bool("io-idle"), Retries: c.Int("retries"), Workers: c.Int("workers")},
 	}
 	if err := targetDevices(c, &o); err != nil {
+		return o, err
+	}
+	if err := headerFiles(c, &o); err != nil {
 		return o, err
 	}
 	var err error
@@ -156,8 +160,8 @@ func checkFlags(c *cli.Context) error {
 		return nil
 	case !c.Bool("all") && len(names) == 0:
 		return &usageError{reason: "name a VM with --vm NAME, all of them with --all, or an image that has none with --disk PATH", command: c.Command.Name}
-	case (c.Bool("all") || len(names) > 1) && (c.IsSet("name") || c.IsSet("lv-name") || c.IsSet("target-device")):
-		return &usageError{reason: "--name, --lv-name and --target-device are for a single VM", command: c.Command.Name}
+	case (c.Bool("all") || len(names) > 1) && (c.IsSet("name") || c.IsSet("lv-name") || c.IsSet("target-device") || c.IsSet("header")):
+		return &usageError{reason: "--name, --lv-name, --target-device and --header are for a single VM", command: c.Command.Name}
 	}
 	for i, name := range names {
 		if name == "" {

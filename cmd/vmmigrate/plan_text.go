@@ -69,6 +69,9 @@ func (s *session) describe(b *strings.Builder, plan *migrate.Plan, estimate migr
 				volume = disk.Volume.String()
 				size, header = humanize.IBytes(uint64(disk.Volume.Size)), humanize.IBytes(uint64(disk.Offset))
 			}
+			if disk.HeaderFile != "" {
+				header = "apart"
+			}
 			t.add(disk.Target, disk.Source.Path, disk.Source.Format, humanize.IBytes(uint64(disk.Source.Size)), volume, size, header, disk.Mapper)
 		}
 		say("%s", t.text(2))
@@ -87,6 +90,12 @@ func (s *session) describe(b *strings.Builder, plan *migrate.Plan, estimate migr
 		if len(disk.Volume.PVs) > 0 {
 			say("")
 			say("  %-11s only on %s", "Volume "+printable(disk.Target), printable(strings.Join(disk.Volume.PVs, ", ")))
+		}
+	}
+	for _, disk := range plan.Disks {
+		if disk.HeaderFile != "" {
+			say("")
+			say("  %-11s %s in %s, and nothing of it on the volume", "Header "+printable(disk.Target), humanize.IBytes(uint64(disk.Header)), printable(disk.HeaderFile))
 		}
 	}
 	if len(plan.Kept) > 0 {

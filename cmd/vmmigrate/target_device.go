@@ -11,29 +11,53 @@ import (
 	"github.com/vmmigrate/vmmigrate/migrate"
 )
 
-// targetDevices reads --target-device: DISK=PATH, or PATH alone.
+// targetDevices reads --target-device.
 func targetDevices(c *cli.Context, o *migrate.Options) error {
-	for _, word := range c.StringSlice("target-device") {
+	return diskPaths(c, "target-device", "device", &o.Device, func(disk, path string) {
+		chosen := o.Disks[disk]
+		chosen.Device = path
+		choose(o, disk, chosen)
+	})
+}
+
+// headerFiles reads --header.
+func headerFiles(c *cli.Context, o *migrate.Options) error {
+	return diskPaths(c, "header", "file", &o.Header, func(disk, path string) {
+		chosen := o.Disks[disk]
+		chosen.Header = path
+		choose(o, disk, chosen)
+	})
+}
+
+func choose(o *migrate.Options, disk string, chosen migrate.DiskOptions) {
+	if o.Disks == nil {
+		o.Disks = make(map[string]migrate.DiskOptions)
+	}
+	o.Disks[disk] = chosen
+}
+
+// diskPaths reads a flag that is DISK=PATH for each disk, or PATH alone for the
+// only one.
+func diskPaths(c *cli.Context, flag, what string, only *string, of func(disk, path string)) error {
+	seen := make(map[string]bool)
+	for _, word := range c.StringSlice(flag) {
 		disk, path, named := strings.Cut(word, "=")
 		if strings.HasPrefix(word, "/") {
 			disk, path, named = "", word, false
 		}
 		switch {
 		case named && (disk == "" || path == ""), path == "" && !named:
-			return &usageError{reason: fmt.Sprintf("--target-device %q is neither DISK=PATH nor an absolute path", word), command: c.Command.Name}
-		case !named && o.Device != "", named && o.Disks[disk].Device != "":
-			return &usageError{reason: "--target-device names two devices for one disk", command: c.Command.Name}
+			return &usageError{reason: fmt.Sprintf("--%s %q is neither DISK=PATH nor an absolute path", flag, word), command: c.Command.Name}
+		case seen[disk]:
+			return &usageError{reason: fmt.Sprintf("--%s names two %ss for one disk", flag, what), command: c.Command.Name}
+		case !named && len(seen) > 0, named && seen[""]:
+			return &usageError{reason: fmt.Sprintf("--%s names a %s without a disk and one with; say DISK=PATH for all", flag, what), command: c.Command.Name}
 		case !named:
-			o.Device = path
+			*only = path
 		default:
-			if o.Disks == nil {
-				o.Disks = make(map[string]migrate.DiskOptions)
-			}
-			o.Disks[disk] = migrate.DiskOptions{Device: path}
+			of(disk, path)
 		}
-	}
-	if o.Device != "" && len(o.Disks) > 0 {
-		return &usageError{reason: "--target-device names a device without a disk and one with; say DISK=PATH for all", command: c.Command.Name}
+		seen[disk] = true
 	}
 	return nil
 }
