@@ -141,7 +141,7 @@ func warnings() []claim {
 			s.inFolder(func(f *FolderFacts) { f.Network, f.System = true, "nfs" })
 		}},
 		{code: WarnHeader, when: "the header is apart", given: func(s *situation) { s.headerIn(func(*FolderFacts) {}) }},
-		{code: WarnHeaderPlace, when: "it is on the root file system", given: func(s *situation) {
+		{code: WarnHeaderPlace, when: "it is on the root file system", also: []Code{WarnHeader}, given: func(s *situation) {
 			s.headerIn(func(f *FolderFacts) { f.Root = true })
 		}},
 		{code: WarnNoName, when: "a device has no name that stays", given: func(s *situation) { s.onDevice(func(n *NamedFacts) { n.Names.Stable = "" }) }},

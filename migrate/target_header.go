@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/vmmigrate/vmmigrate/luks"
 )
 
@@ -108,7 +110,7 @@ func (d *Decider) judgeOffset(plan *Plan, disk *DiskPlan, path string) {
 		return
 	}
 	plan.block(TargetUnfit, disk.Target, "choose another with "+targetDevice,
-		"the target of %s, %s, has %d bytes more than the disk: with the header in a file, cryptsetup takes a device that is exactly as large as the disk, or larger by %d at least", disk.Target, path, disk.Offset, disk.Header)
+		"the target of %s, %s, has %s bytes more than the disk: with the header in a file, cryptsetup takes a device that is exactly as large as the disk, or larger by %s bytes or more", disk.Target, path, humanize.Comma(disk.Offset), humanize.Comma(disk.Header))
 }
 
 // headerNote is recorded of a header file before anything of it is made: the
@@ -220,17 +222,21 @@ func (j *Job) removeHeader(ctx context.Context, disk *DiskPlan) error {
 	var none *luks.NotLUKSError
 	switch {
 	case err == nil && strings.EqualFold(header.UUID, disk.LUKSUUID):
-		err = j.Files.Remove(ctx, disk.HeaderFile)
+		if err = j.Files.Remove(ctx, disk.HeaderFile); err == nil && disk.Volume.Kind == OnDevice {
+			j.say(Format, disk, "%s removed; what is left on %s can't be read any more: it is ciphertext without a header", disk.HeaderFile, disk.Volume.Path)
+		} else if err == nil {
+			j.say(Format, disk, "%s removed", disk.HeaderFile)
+		}
 	case err == nil, errors.As(err, &none), errors.As(err, &missing):
 		// Ours is gone, or somewhere else, and what is there stays.
 		err = j.headerFolder(ctx, disk)
-		if isConflict(err) && j.forced {
+		var away *ConflictError
+		if errors.As(err, &away) && !j.forced {
+			away.Reason += "; mount it, or leave that file where it is with rollback --force"
+		} else if away != nil {
 			j.report(Event{Event: Warning, Step: Format, Disk: disk.Target, Message: fmt.Sprintf("%s can't be reached and was not removed: %v", disk.HeaderFile, err)})
 			err = nil
 		}
-	}
-	if err == nil && disk.Volume.Kind == OnDevice {
-		j.say(Format, disk, "what is left on %s can't be read any more: it is ciphertext without a header", disk.Volume.Path)
 	}
 	return err
 }

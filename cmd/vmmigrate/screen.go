@@ -107,7 +107,7 @@ func (s *screen) begin(e migrate.Event) {
 }
 
 func (s *screen) stepDone(e migrate.Event) {
-	if s.rollback[e.Job] && idle(e.Step) {
+	if s.rollback[e.Job] && idle(e.Step) && e.Message == "" {
 		return
 	}
 	name := string(e.Step)
