@@ -148,8 +148,7 @@ func (s *script) act(a act) {
 func (p *Plan) volumeSpec(disk *DiskPlan) lvm.Spec {
 	tags := []string{p.Tag()}
 	if disk.HeaderFile != "" {
-		// No header on the volume says whose it is.
-		tags = append(tags, "vmmigrate.luks="+disk.LUKSUUID)
+		tags = append(tags, luksTag+disk.LUKSUUID)
 	}
 	return lvm.Spec{
 		VG: disk.Volume.VG, Name: disk.Volume.Name, Size: disk.Volume.Size,

@@ -210,6 +210,9 @@ func (d *Decider) judgeDevice(plan *Plan, disk *DiskPlan, path string) bool {
 			block(TargetInUse, other, "is the disk %s of the VM %q", target, domain.Name)
 		}
 	}
+	if whose := d.bareVolume(named); whose != "" {
+		block(TargetInUse, other, "%s", whose)
+	}
 	switch need := disk.Payload + disk.headerRoom(); {
 	case named.Size < need && disk.HeaderFile != "":
 		block(TargetSmall, other, "has %s bytes, and %s are needed for the disk", humanize.Comma(named.Size), humanize.Comma(need))

@@ -113,6 +113,35 @@ func (d *Decider) judgeOffset(plan *Plan, disk *DiskPlan, path string) {
 		"the target of %s, %s, has %s bytes more than the disk: with the header in a file, cryptsetup takes a device that is exactly as large as the disk, or larger by %s bytes or more", disk.Target, path, humanize.Comma(disk.Offset), humanize.Comma(disk.Header))
 }
 
+// bareVolume says of a device whose volume it is, with the header in a file of its
+// own: it looks blank, and is somebody's only copy. It is "" for any other.
+func (d *Decider) bareVolume(device NamedFacts) string {
+	lv := newVolumeIndex(d.Facts.LVs).find(device.DeviceFacts)
+	for _, domain := range d.Facts.Domains {
+		origin, _ := originOf(domain)
+		for _, disk := range origin.Disks {
+			same := lv != nil && disk.VG == lv.VG && disk.LV == lv.Name ||
+				disk.Path != "" && slices.Contains([]string{device.Path, device.Resolved, device.Names.Stable}, disk.Path)
+			if same && disk.HeaderFile != "" {
+				return fmt.Sprintf("looks blank, and holds the disk %s of the VM %q, whose LUKS header is in %s", disk.Target, domain.Name, disk.HeaderFile)
+			}
+		}
+	}
+	if lv == nil {
+		return ""
+	}
+	for _, tag := range lv.Tags {
+		if uuid, ours := strings.CutPrefix(tag, luksTag); ours {
+			return fmt.Sprintf("looks blank, and bears the tag %s%s: it is a volume whose LUKS header is in a file", luksTag, uuid)
+		}
+	}
+	return ""
+}
+
+// luksTag begins the tag of a volume that has its header in a file of its own,
+// with the UUID behind it: nothing on the volume says whose it is.
+const luksTag = "vmmigrate.luks="
+
 // headerNote is recorded of a header file before anything of it is made: the
 // number of its folder's inode. A stick that is not plugged in looks like one
 // without the file.

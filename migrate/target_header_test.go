@@ -8,7 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vmmigrate/vmmigrate/domainxml"
 	"github.com/vmmigrate/vmmigrate/luks"
+	"github.com/vmmigrate/vmmigrate/lvm"
 )
 
 // headerName is where a world's first disk has its header apart.
@@ -96,6 +98,41 @@ func TestAVolumeThatIsRoundedUpHasRoomForAHeaderBeforeThePayload(t *testing.T) {
 	plan := s.plan()
 	if disk := plan.Disks[0]; len(plan.Blockers) > 0 || disk.Payload != gib+4096 || disk.Volume.Size-disk.Offset != disk.Payload || disk.Offset < 16*mib {
 		t.Errorf("%+v, %v", disk, plan.Blockers)
+	}
+}
+
+// Once it is locked nothing on such a volume tells it from a blank one.
+func TestTheVolumeOfAHeaderApartIsNotTakenForABlankDevice(t *testing.T) {
+	clone := func(where string) func(*situation) {
+		return func(s *situation) {
+			s.addVM("web-luks", "44444444-2222-4333-8444-555555555555", rawDisk("vda", "/dev/mapper/cr_web_vda", ""))
+			domain := &s.facts.Domains[len(s.facts.Domains)-1]
+			raw := strings.Replace(string(domain.Raw), "</uuid>", `</uuid><metadata><vmmigrate:clone xmlns:vmmigrate="https://vmmigrate.github.io/xmlns/clone/1" job="20260301-120000-aaaa">
+<vmmigrate:origin name="web" uuid="x"/><vmmigrate:disk target="vda" source="/srv/web.raw" `+where+` header="/media/stick/web.header" luks="u" mapper="cr_web_vda"/></vmmigrate:clone></metadata>`, 1)
+			var err error
+			if domain.XML, err = domainxml.Parse([]byte(raw)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	lv := lvm.LV{VG: "vg0", Name: "web", Path: "/dev/vg0/web", DMPath: "/dev/mapper/vg0-web", Active: true, Major: 254, Minor: 7}
+	for when, change := range map[string]func(*situation){
+		"a device":            clone(`path="` + blankName + `"`),
+		"a volume":            clone(`vg="vg0" lv="web"`),
+		"a volume with no VM": func(*situation) { lv.Tags = []string{"vmmigrate.luks=u"} },
+	} {
+		s := imap(t)
+		lv.Tags = nil
+		change(s)
+		s.onDevice(func(n *NamedFacts) {
+			if when != "a device" {
+				n.ID = blockID(254, 7)
+				s.facts.LVs = []lvm.LV{lv}
+			}
+		})
+		if plan := s.plan(); !codes(plan.Blockers)[TargetInUse] || !strings.Contains(plan.Blockers[0].String(), "looks blank") {
+			t.Errorf("%s: %v", when, plan.Blockers)
+		}
 	}
 }
 

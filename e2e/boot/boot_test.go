@@ -33,12 +33,14 @@ func TestAGuestIsUnlockedAtBootAndItsDisksAreLockedAfterItAtShutdown(t *testing.
 	t.Run("a VM of an odd name, called otherwise by now", h.oddName)
 	t.Run("a TPM and a token that are not there", h.absent)
 	t.Run("a tang server", h.tang)
+	t.Run("a header in a file of its own", h.headerApart)
 	if err := h.Stop(); err != nil {
 		t.Fatal(err)
 	}
 
 	t.Log("the third boot: with the tang server, and to look at the log of the shutdown")
 	h = boots(t, dir, func(o scenario.Options) (*scenario.Stage, error) { return scenario.Return(t.Context(), o) })
+	t.Run("a disk whose header is in a file is unlocked at boot", h.headerApartAtBoot)
 	t.Run("the guest was off before its disks were locked", h.orderlyShutdown)
 	t.Run("the tang server unlocks at boot", h.tangAtBoot)
 	t.Run("disable gives all back", h.disable)

@@ -52,6 +52,7 @@ test "$(lvs --noheadings --nosuffix --units b -o lv_size vg0/apart-vda-luks | tr
 	does(t, 0, append([]string{"verify", "apart-luks"}, key...))
 	does(t, 0, []string{"lock", "apart-luks"})
 
+	does(t, 3, []string{"plan", "--vm", "apart", "--name", "x", "--target-device", "/dev/vg0/apart-vda-luks"}, "looks blank, and holds the disk vda of the VM")
 	t.Run("the file is away, another's, and lost", headerLost)
 	does(t, 0, []string{"rollback", "apart", "--yes"})
 	if left := sh(t, `ls -A /media/stick | grep -v lost+found || true; lvs --noheadings -o lv_name vg0 | grep apart-vda || true; ls /dev/mapper | grep cr_apart || true`); left != "" {
