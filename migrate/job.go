@@ -168,7 +168,7 @@ func (j *Job) formatKey(ctx context.Context) (luks.Key, error) {
 		return luks.Key{}, err
 	}
 	if formatted != nil {
-		if err := j.Encryption.TestKey(ctx, formatted.Volume.Path, key); err != nil {
+		if err := j.Encryption.TestKey(ctx, formatted.headerAt(), key); err != nil {
 			return luks.Key{}, err
 		}
 	}
