@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -56,7 +57,7 @@ func explainVolume(err error) (advice, bool) {
 			"if its file system is not mounted, mount it; if the file was moved, put it, or a link to it, in its place",
 			"if it is lost, header restore makes it anew of a backup, which opens with the keys of its time",
 		}
-		a.next = []string{command.Quote([]string{"findmnt", "--target", lost.File}), "vmmigrate header check " + named(lost.Clone), "vmmigrate header restore " + named(lost.Clone) + " FILE"}
+		a.next = []string{command.Quote([]string{"findmnt", "--target", filepath.Dir(lost.File)}), "vmmigrate header check " + named(lost.Clone), "vmmigrate header restore " + named(lost.Clone) + " FILE"}
 	case errors.As(err, &lost):
 		a.details = []string{"a backup of its header opens it again, with a key of the backup's time; nothing else does"}
 		a.next = []string{"vmmigrate header check " + named(lost.Clone), "vmmigrate header restore " + named(lost.Clone) + " FILE"}
