@@ -40,14 +40,25 @@ const (
 	probeGain = 1.1
 )
 
-// openOptions are the flags of a mapping: those asked for, or those that the
-// measurement chose.
-func (j *Job) openOptions(disk *DiskPlan) (luks.OpenOptions, error) {
+// openings are how a mapping is opened, one way after the other, with the flags
+// that were asked for, or that the measurement chose.
+func (j *Job) openings(ctx context.Context, disk *DiskPlan) ([]luks.OpenOptions, error) {
 	perf := j.Plan.Options.Perf
 	if _, err := j.noted(Open, disk, &perf); err != nil {
-		return luks.OpenOptions{}, err
+		return nil, err
 	}
-	return j.Plan.openOptions(disk, perf), nil
+	all := j.Plan.openings(disk, perf)
+	if !all[0].Persistent {
+		return all, nil
+	}
+	header, err := j.Encryption.Header(ctx, disk.headerAt())
+	if err != nil {
+		return nil, err
+	}
+	if len(header.Flags) > 0 {
+		return []luks.OpenOptions{j.Plan.openOptions(disk, perf)}, nil // ours, or ones that would be lost
+	}
+	return all, nil
 }
 
 // wantsProbe says whether to measure: not where flags were chosen, and never

@@ -112,7 +112,12 @@ func (s *script) act(a act) {
 			s.add(a, Call{Itself: fmt.Sprintf("name the file %s, where there is none of that name", disk.HeaderFile)})
 		}
 	case Open:
-		s.run(a, luks.OpenCommand(disk.Volume.Path, disk.Mapper, luks.Key{}, plan.openOptions(disk, plan.Options.Perf)), secret)
+		for i, options := range plan.openings(disk, plan.Options.Perf) {
+			if i > 0 {
+				s.run(a, luks.CloseCommand(disk.Mapper))
+			}
+			s.run(a, luks.OpenCommand(disk.Volume.Path, disk.Mapper, luks.Key{}, options), secret)
+		}
 	case Copy:
 		s.add(a, Call{Itself: fmt.Sprintf("copy %s from %s to %s", humanize.IBytes(uint64(disk.Payload)), disk.Source.Path, disk.Device)})
 	case Verify:
@@ -182,4 +187,22 @@ func (p *Plan) openOptions(disk *DiskPlan, perf PerfOptions) luks.OpenOptions {
 		AllowDiscards:   p.Options.AllowDiscards,
 		NoReadWorkqueue: perf.NoReadWorkqueue, NoWriteWorkqueue: perf.NoWriteWorkqueue, SameCPUCrypt: perf.SameCPUCrypt,
 	}
+}
+
+// openings are how a mapping is opened for the first time, one way after the
+// other. That discards pass is to hold for good; flags that only speed the copy up
+// are not, and cryptsetup writes all of an opening's into the header or none
+// (cryptsetup-open(8), --persistent).
+func (p *Plan) openings(disk *DiskPlan, perf PerfOptions) []luks.OpenOptions {
+	options := p.openOptions(disk, perf)
+	if !options.AllowDiscards || p.Options.LUKS.Type == luks.LUKS1 {
+		return []luks.OpenOptions{options}
+	}
+	lasting := p.openOptions(disk, PerfOptions{})
+	same := options == lasting
+	lasting.Persistent = true
+	if same {
+		return []luks.OpenOptions{lasting}
+	}
+	return []luks.OpenOptions{lasting, options}
 }

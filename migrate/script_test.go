@@ -82,6 +82,7 @@ func (h tapedHypervisor) Start(ctx context.Context, uuid string) error {
 func TestARehearsalNamesTheCallsOfTheRunInTheirOrderAndChangesNothing(t *testing.T) {
 	chosen := options()
 	chosen.Close, chosen.RecoveryKey, chosen.AllowDiscards, chosen.VG = true, true, true, "vg1"
+	chosen.Perf.SameCPUCrypt = true
 	chosen.LUKS.PBKDF, chosen.LUKS.PBKDFIterations = "pbkdf2", 1000
 	discards := options()
 	discards.Start = true

@@ -81,12 +81,19 @@ func (o open) Do(ctx context.Context, job *Job, disk *DiskPlan, _ Standing) erro
 	if err != nil {
 		return err
 	}
-	options, err := job.openOptions(disk)
+	openings, err := job.openings(ctx, disk)
 	if err != nil {
 		return err
 	}
-	if err := job.Encryption.Open(ctx, disk.Volume.Path, disk.Mapper, key, options); err != nil {
-		return err
+	for i, options := range openings {
+		if i == 0 {
+			err = job.Encryption.Open(ctx, disk.Volume.Path, disk.Mapper, key, options)
+		} else {
+			err = job.reopen(ctx, disk, key, options)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	job.keyIsSure()
 	job.say(Open, disk, "%s", disk.Device)

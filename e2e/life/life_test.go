@@ -33,6 +33,8 @@ func TestACloneIsStartedAndStoppedLongAfterItsJob(t *testing.T) {
 		}
 	})
 	t.Run("unlock and lock may be repeated", func(t *testing.T) {
+		// The run has noted in the header that discards pass: who opens it by hand, or at boot, need not say so.
+		h.sh(t, `for disk in vda vdb; do cryptsetup luksDump "/dev/vg0/imap-$disk-luks" | grep -q 'Flags:.*allow-discards'; done`)
 		h.does(t, 0, with("unlock", "imap-luks"), "vda: unlocked", "vdb: unlocked")
 		h.does(t, 0, with("unlock", "imap-luks"), "is unlocked already")
 		h.open(t, vda, vdb)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -394,5 +395,29 @@ func persistent(t *testing.T, env Env) {
 	env.close(t, "con_flags")
 	if m := env.open(t, device, "con_flags", luks.OpenOptions{}); !m.Discards {
 		t.Errorf("opened again: %+v", m)
+	}
+	env.close(t, "con_flags")
+	// All that are given are written, in place of what was there; of an opening
+	// that is not for good, none.
+	for _, opening := range []struct {
+		options luks.OpenOptions
+		want    []string
+	}{
+		{luks.OpenOptions{AllowDiscards: true, SameCPUCrypt: true, Persistent: true}, []string{"allow-discards", "same-cpu-crypt"}},
+		{luks.OpenOptions{AllowDiscards: true}, []string{"allow-discards", "same-cpu-crypt"}},
+		{luks.OpenOptions{SubmitFromCryptCPUs: true}, []string{"allow-discards", "same-cpu-crypt"}},
+	} {
+		env.open(t, device, "con_flags", opening.options)
+		if flags := env.header(t, device).Flags; !slices.Equal(flags, opening.want) {
+			t.Errorf("opened with %+v: flags %q, not %q", opening.options, flags, opening.want)
+		}
+		env.close(t, "con_flags")
+	}
+	other := env.volume(t)
+	env.open(t, other, "con_flags", luks.OpenOptions{SameCPUCrypt: true, Persistent: true})
+	env.close(t, "con_flags")
+	env.open(t, other, "con_flags", luks.OpenOptions{AllowDiscards: true, Persistent: true})
+	if flags := env.header(t, other).Flags; !slices.Equal(flags, []string{"allow-discards"}) {
+		t.Errorf("flags %q, of which one was there before", flags)
 	}
 }

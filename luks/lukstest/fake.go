@@ -244,6 +244,24 @@ func (f *Fake) unlock(device, name string, key luks.Key) (*header, error) {
 	return h, nil
 }
 
+// flags are what cryptsetup writes into a LUKS2 header for an opening, in place of
+// what was there (libcryptsetup's LUKS2_config_set_flags, in its order).
+func flags(o luks.OpenOptions) []string {
+	var all []string
+	for _, flag := range []struct {
+		set  bool
+		name string
+	}{
+		{o.AllowDiscards, "allow-discards"}, {o.SameCPUCrypt, "same-cpu-crypt"}, {o.SubmitFromCryptCPUs, "submit-from-crypt-cpus"},
+		{o.NoReadWorkqueue, "no-read-workqueue"}, {o.NoWriteWorkqueue, "no-write-workqueue"},
+	} {
+		if flag.set {
+			all = append(all, flag.name)
+		}
+	}
+	return all
+}
+
 // Open implements Client.
 func (f *Fake) Open(ctx context.Context, device, mapper string, key luks.Key, options luks.OpenOptions) error {
 	if err := luks.ValidMapper(mapper); err != nil {
@@ -274,8 +292,8 @@ func (f *Fake) Open(ctx context.Context, device, mapper string, key luks.Key, op
 			return &luks.InUseError{Device: device, Holders: []string{"the device " + by + " on top of it"}}
 		}
 		discards := options.AllowDiscards || slices.Contains(h.Flags, "allow-discards")
-		if options.Persistent && options.AllowDiscards && !slices.Contains(h.Flags, "allow-discards") {
-			h.Flags = append(h.Flags, "allow-discards")
+		if options.Persistent && h.Type == luks.LUKS2 {
+			h.Flags = flags(options) // of LUKS1, cryptsetup says that it can't, and opens it
 		}
 		f.serial++
 		f.mappings[mapper] = &mapping{Mapping: luks.Mapping{
