@@ -148,5 +148,8 @@ func (j *Job) incomparable(ctx context.Context, disk *DiskPlan) (evidence string
 // openOurs says whether the mapping of a disk's name is open, and of its volume.
 func (j *Job) openOurs(ctx context.Context, disk *DiskPlan) (bool, error) {
 	mapping, err := j.mapping(ctx, disk)
-	return mapping.open && strings.EqualFold(mapping.UUID, disk.LUKSUUID), err
+	if err != nil || !mapping.open || !strings.EqualFold(mapping.UUID, disk.LUKSUUID) {
+		return false, err
+	}
+	return j.liesOn(ctx, mapping.Mapping, disk)
 }
