@@ -305,10 +305,12 @@ func (w *world) wantMoved(before look, plan *Plan, what string) {
 		if disk.HeaderFile != "" {
 			made = append(made, "made "+disk.HeaderFile)
 		}
-		if volume.Kind == NewLV {
+		switch volume.Kind {
+		case NewLV:
 			made = append(made, "volume "+volume.String())
-		} else if volume.Kind == OnFile {
+		case OnFile:
 			made = append(made, "made "+volume.Path)
+		case OnDevice:
 		}
 		if now["header "+disk.headerAt()] != disk.LUKSUUID {
 			w.t.Fatalf("%s: %s bears %s", what, disk.headerAt(), now["header "+disk.headerAt()])

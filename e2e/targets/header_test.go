@@ -107,6 +107,7 @@ head -c 6M /dev/urandom >/srv/odd.img; vm odd 4; sed -i "s|<disk type='block'|<d
 	does(t, 0, []string{"rollback", "infile2", "--yes"})
 
 	does(t, 0, run("odd", "--header", "/media/stick/odd.header", "--vg", "vg0"), "is now odd-luks")
+	does(t, 0, []string{"run", "--disk", "/srv/odd.img", "--format", "raw", "--name", "fresh", "--vg", "vg0", "--header", "/media/stick/fresh.header", "--key-file", "/root/imap.key", "--encrypt-again", "--dry-run"}, "luksFormat", "/media/stick/fresh.header")
 	sh(t, `test "$(blockdev --getsize64 /dev/mapper/cr_odd_vda)" = $((6 << 20)); cmp /dev/mapper/cr_odd_vda /srv/odd.img`)
 	does(t, 0, []string{"rollback", "odd", "--yes"})
 	if left := strings.Fields(sh(t, `ls -A /media/stick /media/stick/volumes | grep -v -e lost+found -e : || true`)); strings.Join(left, " ") != "volumes" {
@@ -128,4 +129,31 @@ for i in $(seq 300); do test -b /dev/mapper/cr_killed_vda && break; sleep 0.1; d
 	sh(t, `mount /dev/vg0/stick /media/stick; lvs vg0/killed-vda-luks >/dev/null`)
 	does(t, 0, []string{"rollback", "killed", "--yes"})
 	sh(t, `! lvs vg0/killed-vda-luks 2>/dev/null; ! ls -A /media/stick | grep -e killed -e vmmigrate`)
+}
+
+func TestAHeaderApartOutlivesACutoverAndTheOriginal(t *testing.T) {
+	sh(t, stick+`vm last 8`)
+	does(t, 0, run("last", "--header", "/media/stick/last.header", "--close"), "is now last-luks")
+	original := sh(t, `sha256sum </dev/vg0/last`)
+	does(t, 0, append([]string{"start", "last-luks"}, key...), "last-luks: started")
+	does(t, 0, []string{"stop", "last-luks", "--force", "--timeout", "0s"}, "vda: locked")
+	does(t, 0, []string{"cutover", "last-luks"}, "the clone is called last now")
+	sh(t, `virsh -q dumpxml last | grep -q 'header="/media/stick/last.header"'`)
+	does(t, 0, append([]string{"unlock", "last"}, key...))
+	if payload := sh(t, `sha256sum </dev/mapper/cr_last_vda`); payload != original {
+		t.Errorf("the original has %s and the clone %s", original, payload)
+	}
+	retire := append([]string{"retire", "last", "--method", "zero", "--confirm", "last"}, key...)
+	sh(t, `mv /media/stick/last.header /root/last.header`)
+	does(t, 3, retire, "/media/stick/last.header")
+	sh(t, `mv /root/last.header /media/stick/last.header`)
+	does(t, 0, retire)
+	does(t, 0, []string{"lock", "last"})
+	does(t, 0, append([]string{"unlock", "last"}, key...))
+	if payload := sh(t, `sha256sum </dev/mapper/cr_last_vda`); payload != original {
+		t.Errorf("the original had %s and the clone has %s", original, payload)
+	}
+	does(t, 0, []string{"status", "last"}, "last, retired", "its LUKS header is in /media/stick/last.header")
+	does(t, 0, []string{"lock", "last"})
+	sh(t, `virsh -q undefine last; lvremove -qy vg0/last-vda-luks; rm /media/stick/last.header`)
 }
