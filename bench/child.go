@@ -25,6 +25,7 @@ func child(args []string) error {
 	format := f.String("format", "raw", "the source's format")
 	block := f.Int64("block", 0, "bytes of one read or write; 0: measured")
 	size := f.Int64("size", 0, "bytes of the source made up by sparse")
+	disks := f.Int("disks", 1, "how many of them at once")
 	if len(args) == 0 {
 		return errors.New("what to do is missing")
 	}
@@ -36,7 +37,13 @@ func child(args []string) error {
 	case "copy":
 		return copyDevices(f.Arg(0), image.Format(*format), f.Arg(1), job, *verify)
 	case "sparse":
-		return copySparse(*size, job)
+		errs := make([]error, *disks)
+		var group sync.WaitGroup
+		for i := range errs {
+			group.Go(func() { errs[i] = copySparse(*size, job) })
+		}
+		group.Wait()
+		return errors.Join(errs...)
 	case "read", "write":
 		return pass(f.Arg(0), args[0] == "write")
 	}

@@ -12,7 +12,8 @@ import (
 	"github.com/vmmigrate/vmmigrate/blockcopy"
 )
 
-// memory measures that a source 64 times as large takes no more memory. No
+// memory measures that a source 64 times as large takes no more memory, and what
+// two disks side by side take. No
 // machine has room for a target of 64 GiB in memory, so what is written goes
 // nowhere; all else is as ever: the source, a file without any data, is read
 // block by block and hashed.
@@ -21,12 +22,15 @@ func memory(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	for _, size := range []int64{1 << 30, 64 << 30} {
-		m, err := run(ctx, []string{me, childCommand, "sparse", "-size", fmt.Sprint(size)})
+	for _, c := range []struct {
+		size  int64
+		disks int
+	}{{1 << 30, 1}, {64 << 30, 1}, {64 << 30, 2}} {
+		m, err := run(ctx, []string{me, childCommand, "sparse", "-size", fmt.Sprint(c.size), "-disks", fmt.Sprint(c.disks)})
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "resident memory for a source of %s: %s\n", humanize.IBytes(uint64(size)), humanize.IBytes(uint64(m.memory)))
+		fmt.Fprintf(out, "resident memory for %d at once of %s: %s\n", c.disks, humanize.IBytes(uint64(c.size)), humanize.IBytes(uint64(m.memory)))
 	}
 	return nil
 }

@@ -9,9 +9,12 @@ import (
 )
 
 const (
-	// arenaSize bounds the buffers of all workers together, in bytes. The
-	// whole process is promised to stay under 64 MiB.
-	arenaSize = 32 << 20
+	// arenaSize bounds the buffers of all workers of a copy together, in bytes,
+	// whatever is asked for. One that hashes, as those do that move disks side by
+	// side, stays within measuredSize unless more is asked for: the whole process
+	// is promised to stay under 64 MiB, with two of them too.
+	arenaSize    = 32 << 20
+	measuredSize = 16 << 20
 	// arenaAlign is the size of a huge page, and a multiple of every logical
 	// block.
 	arenaAlign = 2 << 20
@@ -55,6 +58,16 @@ func newArena(zeros int64) (*arena, error) {
 func (a *arena) buffer(i int, block int64) []byte {
 	start := int64(i) * block
 	return a.buffers[start : start+block : start+block]
+}
+
+// trim gives the memory back that the first n bytes of the buffers do not take:
+// what a tuning that was tried before took more of. What that was read into is
+// read anew in any case.
+func (a *arena) trim(n int64) {
+	page := int64(unix.Getpagesize())
+	if rest := a.buffers[min((n+page-1)/page*page, arenaSize):]; len(rest) > 0 {
+		_ = unix.Madvise(rest, unix.MADV_DONTNEED) // it is kept, at worst
+	}
 }
 
 func (a *arena) free() error {

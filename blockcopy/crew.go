@@ -26,6 +26,7 @@ type hand struct {
 // workers, and every block is hashed while it is still in the cache. It
 // returns the first error once all have ended.
 func crew(ctx context.Context, t tuning, a *arena, m manner, work func(context.Context, *hand) (more bool, err error)) error {
+	a.trim(int64(t.workers) * t.block)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var group sync.WaitGroup

@@ -32,11 +32,11 @@ func candidates(hashing bool) []tuning {
 		return []tuning{
 			{workers: 8, block: 1 << 20},
 			{workers: 4, block: 1 << 20},
-			{workers: 8, block: 4 << 20},
+			{workers: 4, block: 4 << 20},
 			{workers: 16, block: 512 << 10},
 			{workers: 2, block: 4 << 20},
 			{workers: 4, block: 256 << 10},
-			{workers: 32, block: 1 << 20},
+			{workers: 16, block: 1 << 20},
 		}
 	}
 	return []tuning{
@@ -62,7 +62,7 @@ type demand struct {
 	queues []queue
 }
 
-// fit bounds t by what was asked for, the chunk, the alignment, the arena and
+// fit bounds t by what was asked for, the chunk, the alignment, the memory and
 // the devices' queues.
 func (d demand) fit(t tuning) tuning {
 	unit := d.align
@@ -83,7 +83,9 @@ func (d demand) fit(t tuning) tuning {
 		}
 	}
 	t.block = max(min(t.block, d.chunk)/unit*unit, unit)
-	t.workers = min(t.workers, int(arenaSize/t.block))
+	if d.hashing {
+		t.workers = min(t.workers, int(measuredSize/t.block))
+	}
 	for _, q := range d.queues {
 		// What finds the queue full waits in front of it, where the I/O of
 		// guests waits too, in no order.
