@@ -49,6 +49,10 @@ func GuestUnit(instance string) (unit string, ok bool) {
 // (systemd-cryptsetup@.service(8)).
 func CryptUnit(mapper string) string { return cryptPrefix + Escape(mapper) + service }
 
+// MountUnit is the unit that systemd makes of what is mounted on a folder
+// (systemd.mount(5)).
+func MountUnit(dir string) string { return Escape(strings.Trim(dir, "/")) + ".mount" }
+
 // ValidWord returns a *WordError for what can't be a word of a crypttab. A
 // colon in the path of a key file or header would name the device that it lies on
 // (crypttab(5)).

@@ -162,7 +162,7 @@ func someRecord() Record {
 	return Record{
 		Job: "20261122-093012-3f9c", Clone: "imap-luks", Instance: "Büro %h \"1\"", Connect: "qemu:///system?socket=/a%20b", LibvirtAutostart: true,
 		Unlock: Unlock{Method: KeyFile, KeyFile: "/etc/keys/imap"},
-		Disks:  []RecordDisk{{Target: "vda", LUKS: "6c1b", Mapper: "cr_a-b", VG: "vg0", LV: "lv", Discards: true, SlotsBefore: []int{0}}},
+		Disks:  []RecordDisk{{Target: "vda", LUKS: "6c1b", Mapper: "cr_a-b", VG: "vg0", LV: "lv", Discards: true, SlotsBefore: []int{0}, Mount: "/var/lib/libvirt/images/a b-vda-luks"}},
 	}
 }
 
@@ -178,7 +178,7 @@ func TestARecordIsReadBackFromTheDropInThatHoldsIt(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(h.Root, written, r.Unit()+".d", dropInName))
 	no(t, err)
 	for _, line := range []string{
-		`Requires=systemd-cryptsetup@cr_a\x2db.service`, `After=systemd-cryptsetup@cr_a\x2db.service`,
+		`Requires=systemd-cryptsetup@cr_a\x2db.service`, `After=systemd-cryptsetup@cr_a\x2db.service`, `After=var-lib-libvirt-images-a\x20b\x2dvda\x2dluks.mount`,
 		`Environment="VMMIGRATE_JOB=20261122-093012-3f9c"`, `Environment="LIBVIRT_DEFAULT_URI=qemu:///system?socket=/a%%20b"`,
 	} {
 		if !strings.Contains(string(text), line+"\n") {

@@ -119,6 +119,9 @@ type RecordDisk struct {
 	// HeaderFile is the file that the LUKS header is in, where that is not on the
 	// volume.
 	HeaderFile string `json:"header_file,omitempty"`
+	// Mount is the folder that the file system with the disk's image is mounted
+	// on, where it is an image.
+	Mount string `json:"mount,omitempty"`
 	// Discards is whether the guest's are passed on.
 	Discards bool `json:"discards,omitempty"`
 	// SlotsBefore and TokensBefore are those that the header had before one
@@ -247,6 +250,13 @@ func (r Record) dropIn() ([]byte, error) {
 	fmt.Fprintf(&out, "# Written by `vmmigrate autostart enable`; `vmmigrate autostart disable` removes it.\n")
 	fmt.Fprintf(&out, "# The disks are unlocked before the guest starts and locked after it has stopped.\n")
 	fmt.Fprintf(&out, "[Unit]\nRequires=%s\nAfter=%s\n", all, all)
+	for _, disk := range r.Disks {
+		if disk.Mount != "" {
+			// The guest's start mounts it. At shutdown the guest is off before
+			// systemd, which has made a unit of the mount, would unmount it.
+			fmt.Fprintf(&out, "After=%s\n", MountUnit(disk.Mount))
+		}
+	}
 	if r.Unlock.Method == Tang {
 		// clevis need not be enabled for other disks.
 		fmt.Fprintf(&out, "Wants=%s network-online.target\nAfter=%s\n", clevisUnit, clevisUnit)

@@ -223,3 +223,49 @@ func TestAMovedImageLeavesNothingOfItsFormatBehind(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestADiskThatStaysAnImageKeepsItsFormatAndLosesTheImagesBehindIt(t *testing.T) {
+	const disk = `<disk type='file' device='disk'>
+      <driver name='qemu' type='qcow2' cache='none' discard='unmap' discard_no_unref='on'>
+        <metadata_cache><max_size unit='bytes'>1048576</max_size></metadata_cache>
+      </driver>
+      <source file='/i' startupPolicy='optional'/>
+      <backingStore type='file'><format type='raw'/><source file='/b'/><backingStore/></backingStore>
+      <target dev='vda'/>
+    </disk>`
+	const want = `<disk type='file' device='disk'>
+      <driver name='qemu' type='qcow2' cache='none' discard='unmap' discard_no_unref='on'>
+        <metadata_cache><max_size unit='bytes'>1048576</max_size></metadata_cache>
+      </driver>
+      <source file='/m/vda.qcow2'/>
+      <target dev='vda'/>
+    </disk>`
+	edit := Edit{Disks: []DiskEdit{{Target: "vda", Image: "/m/vda.qcow2"}}}
+	if got := clone(t, domain(disk), edit); !strings.Contains(string(got.XML), want) {
+		t.Errorf("%s", got.XML)
+	}
+	for name, source := range map[string]string{
+		"a device": "<disk type='block' device='disk'><driver name='qemu' type='qcow2'/><source dev='/dev/vg0/a'/>",
+		"a pool":   "<disk type='volume' device='disk'><driver name='qemu' type='qcow2'/><source pool='p' volume='v' mode='host'/>",
+	} {
+		got := clone(t, domain(source+"<target dev='vda'/></disk>"), edit)
+		if !strings.Contains(string(got.XML), "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='/m/vda.qcow2'/>") {
+			t.Errorf("%s: %s", name, got.XML)
+		}
+	}
+	edit.AllowDiscards = true
+	got := clone(t, domain("<disk type='file'><driver name='qemu' type='qcow2'/><source file='/i'/><target dev='vda'/></disk>"), edit)
+	if !strings.Contains(string(got.XML), "<driver name='qemu' type='qcow2' discard='unmap'/>") {
+		t.Errorf("%s", got.XML)
+	}
+}
+
+func TestOnlyAQCOW2DiskStaysAnImage(t *testing.T) {
+	var refused *EditError
+	for _, edit := range []DiskEdit{{Target: "vda", Image: "/m/vda.qcow2"}, {Target: "vdb", Image: "/m/vdb.qcow2", Device: "/dev/a"}, {Target: "vdb", Image: "m"}} {
+		text := domain("<disk type='file'><driver type='raw'/><source file='/i'/><target dev='vda'/></disk>", "<disk type='file'><driver type='qcow2'/><source file='/j'/><target dev='vdb'/></disk>")
+		if _, err := Rewrite(text, Edit{Disks: []DiskEdit{edit}}); !errors.As(err, &refused) {
+			t.Errorf("%+v: %v", edit, err)
+		}
+	}
+}

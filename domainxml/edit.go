@@ -1,6 +1,7 @@
 package domainxml
 
 import (
+	"cmp"
 	"net"
 	"path"
 	"strconv"
@@ -46,8 +47,10 @@ type Edit struct {
 type DiskEdit struct {
 	// Target is the disk's target, such as "vda".
 	Target string
-	// Device is the host's block device that holds its content now.
+	// Device is the host's block device that holds its content now, or Image the
+	// qcow2 image, which has none behind it: one of the two.
 	Device string
+	Image  string
 	// GuestSize, in bytes, is what the guest is to see of the device, from its
 	// start; 0 is the whole.
 	GuestSize int64
@@ -163,17 +166,38 @@ func (edit *Edit) checkDisks(d *Domain) error {
 			return &NotMovableError{Target: disk.Target, Path: disk.Element, Kind: disk.Kind, Reason: disk.Reason}
 		case targets[de.Target]:
 			return &EditError{Field: field, Value: de.Target, Reason: "the disk is moved twice"}
-		case devices[de.Device] != "":
-			return &EditError{Field: field + ".Device", Value: de.Device, Reason: "disk " + devices[de.Device] + " moves to the same device"}
+		case de.Device != "" && de.Image != "":
+			return &EditError{Field: field + ".Image", Value: de.Image, Reason: "the disk moves to the device " + de.Device + " already"}
+		case de.Image != "" && disk.Format != "qcow2":
+			return &EditError{Field: field + ".Image", Value: de.Image, Reason: "the disk is " + disk.Format + ", and stays in its format"}
+		case devices[de.where()] != "":
+			return &EditError{Field: field + de.field(), Value: de.where(), Reason: "disk " + devices[de.where()] + " moves to the same " + de.what()}
 		case de.GuestSize < 0 || de.GuestSize%512 != 0:
 			return &EditError{Field: field + ".GuestSize", Value: strconv.FormatInt(de.GuestSize, 10), Reason: "a disk's size is a whole number of 512-byte sectors"}
 		}
-		if reason := badPath(de.Device); reason != "" {
-			return &EditError{Field: field + ".Device", Value: de.Device, Reason: reason}
+		if reason := badPath(de.where()); reason != "" {
+			return &EditError{Field: field + de.field(), Value: de.where(), Reason: reason}
 		}
-		targets[de.Target], devices[de.Device] = true, de.Target
+		targets[de.Target], devices[de.where()] = true, de.Target
 	}
 	return nil
+}
+
+// where is the device or image that holds the disk now.
+func (de DiskEdit) where() string { return cmp.Or(de.Image, de.Device) }
+
+func (de DiskEdit) field() string {
+	if de.Image != "" {
+		return ".Image"
+	}
+	return ".Device"
+}
+
+func (de DiskEdit) what() string {
+	if de.Image != "" {
+		return "image"
+	}
+	return "device"
 }
 
 func badPath(p string) string {

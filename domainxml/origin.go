@@ -85,6 +85,21 @@ type OriginDisk struct {
 	LUKS string `json:"luks"`
 	// Mapper is the name of its mapping, without /dev/mapper/.
 	Mapper string `json:"mapper"`
+	// Filesystem is there where the disk is an image on a file system in the
+	// volume, and not the volume itself.
+	Filesystem *OriginFilesystem `json:"filesystem,omitempty"`
+}
+
+// OriginFilesystem is the file system between a volume and a disk's image.
+type OriginFilesystem struct {
+	// Type is "ext4" or "xfs", and UUID the one it bears.
+	Type string `json:"type"`
+	UUID string `json:"uuid"`
+	// Mount is the folder that it is mounted on, and Image the image's path.
+	Mount string `json:"mount"`
+	Image string `json:"image"`
+	// Discards says that what is freed on it is passed on to the volume.
+	Discards bool `json:"discards,omitempty"`
 }
 
 // Volume names the encrypted volume: VG/LV, or its path.
@@ -115,6 +130,7 @@ func (d *Domain) Origin() (origin Origin, ok bool) {
 				LUKS: attrValue(kid.source, "luks"), Mapper: attrValue(kid.source, "mapper"),
 				HeaderFile: attrValue(kid.source, "header"),
 				SourceSize: number(attrValue(kid.source, "size")), SourceID: attrValue(kid.source, "id"),
+				Filesystem: originFilesystem(kid.source),
 			})
 		case "{" + Namespace + "}started":
 			origin.Started = attrValue(kid.source, "time")
@@ -129,6 +145,17 @@ func (d *Domain) Origin() (origin Origin, ok bool) {
 		}
 	}
 	return origin, true
+}
+
+// originFilesystem is nil where there is none.
+func originFilesystem(e *etree.Element) *OriginFilesystem {
+	if attrValue(e, "mount") == "" {
+		return nil
+	}
+	return &OriginFilesystem{
+		Type: attrValue(e, "fs"), UUID: attrValue(e, "fs-uuid"), Mount: attrValue(e, "mount"), Image: attrValue(e, "image"),
+		Discards: attrValue(e, "discards") == "yes",
+	}
 }
 
 // number is a size that was written as one, or 0.
@@ -192,7 +219,11 @@ func (o *Origin) check() error {
 		all = append(all, OriginDisk{Target: r.Time, Source: r.Method})
 	}
 	for _, d := range all {
-		for _, s := range []string{d.Target, d.Source, d.VG, d.LV, d.Path, d.HeaderFile, d.LUKS, d.Mapper, d.SourceID} {
+		words := []string{d.Target, d.Source, d.VG, d.LV, d.Path, d.HeaderFile, d.LUKS, d.Mapper, d.SourceID}
+		if f := d.Filesystem; f != nil {
+			words = append(words, f.Type, f.UUID, f.Mount, f.Image)
+		}
+		for _, s := range words {
 			if !representable(s) {
 				return &EditError{Field: "Origin", Value: s, Reason: "it has characters that XML can't hold"}
 			}
@@ -343,6 +374,9 @@ func (o *Origin) element(lead string) *etree.Element {
 		}
 		if d.SourceID != "" {
 			pairs = append(pairs, "id", d.SourceID)
+		}
+		if f := d.Filesystem; f != nil {
+			pairs = append(pairs, "fs", f.Type, "fs-uuid", f.UUID, "mount", f.Mount, "image", f.Image, "discards", yesNo(f.Discards))
 		}
 		child("disk", pairs...)
 	}

@@ -22,6 +22,11 @@ func TestAClonesOriginIsReadBack(t *testing.T) {
 				SourceSize: rapid.Int64Min(0).Draw(t, "size"), SourceID: word.Draw(t, "id"),
 			})
 		}
+		for i := range want.Disks {
+			if rapid.Bool().Draw(t, "on a file system") {
+				want.Disks[i].Filesystem = &OriginFilesystem{Type: "xfs", UUID: cloneUUID, Mount: "/" + word.Draw(t, "mount"), Image: word.Draw(t, "image"), Discards: rapid.Bool().Draw(t, "discards")}
+			}
+		}
 		want.Started = word.Draw(t, "started")
 		if rapid.Bool().Draw(t, "cut over") {
 			want.Cutover = &Cutover{Name: word.Draw(t, "former"), UUID: cloneUUID, Autostart: rapid.Bool().Draw(t, "autostart"), Time: word.Draw(t, "time"), MACs: []string{"52:54:00:12:34:56", "52:54:00:12:34:57"}}

@@ -28,38 +28,44 @@ func (e *editor) disks() error {
 }
 
 func (e *editor) moveDisk(element *etree.Element, disk Disk, de DiskEdit) {
-	moved := "disk " + disk.Target + " moves from " + disk.where() + " to " + de.Device
-	e.set(element, "type", "block", moved)
-	e.driver(element, disk)
+	moved := "disk " + disk.Target + " moves from " + disk.where() + " to " + de.where()
+	kind, key, place := "block", "dev", "volume"
+	if de.Image != "" {
+		kind, key, place = "file", "file", "new image"
+	}
+	e.set(element, "type", kind, moved)
+	e.driver(element, disk, de)
 
 	source := kid(element, "source")
 	// The new attribute takes the old one's place in the tag.
-	if dev := attrIndex(source, "dev"); dev < 0 {
+	if attrIndex(source, key) < 0 {
 		for i, a := range source.Attr {
-			if a.Space == "" && (a.Key == "file" || a.Key == "pool") {
+			if a.Space == "" && (a.Key == "file" || a.Key == "dev" || a.Key == "pool") {
 				e.note(Removed, e.path(source, a.Key), a.Value, "", moved)
-				e.note(Added, e.path(source, "dev"), "", de.Device, moved)
-				source.Attr[i] = etree.Attr{Key: "dev", Value: de.Device}
+				e.note(Added, e.path(source, key), "", de.where(), moved)
+				source.Attr[i] = etree.Attr{Key: key, Value: de.where()}
 				break
 			}
 		}
 	}
-	e.set(source, "dev", de.Device, moved)
-	for _, key := range []string{"file", "pool", "volume", "mode"} {
-		e.drop(source, key, moved)
+	e.set(source, key, de.where(), moved)
+	for _, old := range []string{"file", "dev", "pool", "volume", "mode"} {
+		if old != key {
+			e.drop(source, old, moved)
+		}
 	}
 	e.drop(source, "startupPolicy", "with it the clone would start without disk "+disk.Target+" when its volume is not unlocked")
 	e.drop(source, "index", "it numbered an image of the running original")
-	e.drop(source, "fdgroup", "the program that opened the original's file does not open the volume")
+	e.drop(source, "fdgroup", "the program that opened the original's file does not open the "+place)
 	for _, backing := range kids(element, "backingStore") {
-		e.remove(backing, "it described the images behind the original's; the volume has none")
+		e.remove(backing, "it described the images behind the original's; the "+place+" has none")
 	}
 	for _, data := range kids(source, "dataStore") {
 		e.remove(data, "it described the file that held the original image's data")
 	}
 	for _, label := range kids(source, "seclabel") {
 		if attrValue(label, "relabel") == "no" || kid(label, "label") != nil {
-			e.warn("disk %s: its own <seclabel> is kept, so libvirt may not give %s the label that QEMU needs; check it before the first start", disk.Target, de.Device)
+			e.warn("disk %s: its own <seclabel> is kept, so libvirt may not give %s the label that QEMU needs; check it before the first start", disk.Target, de.where())
 		}
 	}
 	if de.GuestSize > 0 {
@@ -76,7 +82,15 @@ func (e *editor) moveDisk(element *etree.Element, disk Disk, de DiskEdit) {
 	}
 }
 
-func (e *editor) driver(element *etree.Element, disk Disk) {
+func (e *editor) driver(element *etree.Element, disk Disk, de DiskEdit) {
+	if de.Image != "" {
+		// The guest's discards make room on the file system alone, so they may
+		// stay what they were.
+		if e.edit.AllowDiscards {
+			e.set(kid(element, "driver"), "discard", "unmap", "discards are allowed, so that the guest's reach the volume")
+		}
+		return
+	}
 	raw := "the volume holds disk " + disk.Target + " as it is, with no image format"
 	driver := kid(element, "driver")
 	if driver == nil {

@@ -141,9 +141,12 @@ func (m *Manager) arrangeDisks(ctx context.Context, clone *Clone, record *boot.R
 	record.Disks = nil
 	for i := range clone.Disks {
 		disk := &clone.Disks[i]
-		one := boot.RecordDisk{Target: disk.Target, LUKS: disk.LUKS, Mapper: disk.Mapper, VG: disk.Below.LV.VG, LV: disk.Below.LV.Name, Discards: disk.Discard == "unmap", HeaderFile: disk.HeaderFile}
+		one := boot.RecordDisk{Target: disk.Target, LUKS: disk.LUKS, Mapper: disk.Mapper, VG: disk.Below.LV.VG, LV: disk.Below.LV.Name, Discards: disk.wantsDiscards(), HeaderFile: disk.HeaderFile}
 		if disk.HeaderFile != "" && record.Unlock.Method == boot.Tang {
 			return &HeaderApartError{Clone: clone.Name, Disk: disk.Target, File: disk.HeaderFile}
+		}
+		if disk.Filesystem != nil {
+			one.Mount = disk.Filesystem.Mount
 		}
 		if one.VG == "" {
 			one.Path = disk.Below.Path

@@ -32,6 +32,12 @@ type Disk struct {
 	// mapping's device, and Discard its driver's discard attribute.
 	Attached bool
 	Discard  string
+	// Mounted is whether the file system that the disk's image lies on is
+	// mounted where it should be; of a disk without one it says nothing.
+	Mounted bool
+	// wasMapped is whether its volume was open before it was unlocked: taking
+	// that back leaves it so.
+	wasMapped bool
 	// Below is where its LUKS volume lies now; without a path it was not
 	// found.
 	Below Place
@@ -51,11 +57,31 @@ func (d *Disk) Found() bool { return d.Below.Path != "" }
 
 // Open says whether the disk is unlocked as its domain needs it.
 func (d *Disk) Open() bool {
+	return d.mapped() && (d.Filesystem == nil || d.Mounted)
+}
+
+// mapped says whether its volume is.
+func (d *Disk) mapped() bool {
 	return d.Mapping != nil && d.Mapping.Name == d.Mapper && !d.Mapping.ReadOnly
 }
 
-// Device is where the domain looks for the disk.
+// Device is the decrypted volume's.
 func (d *Disk) Device() string { return "/dev/mapper/" + d.Mapper }
+
+// Where is where the domain looks for the disk: the device, or the image on the
+// file system that is on it.
+func (d *Disk) Where() string {
+	if d.Filesystem != nil {
+		return d.Filesystem.Image
+	}
+	return d.Device()
+}
+
+// holds says whether the domain's disk at path is this one. A snapshot beside the
+// image is another file of the same disk.
+func (d *Disk) holds(path string) bool {
+	return path == d.Where() || d.Filesystem != nil && filepath.Dir(path) == d.Filesystem.Mount
+}
 
 // Volume names the volume as it is called now, or as the metadata call it:
 // VG/LV, or the path of what is no logical volume.
@@ -120,7 +146,7 @@ func (m *Manager) clone(ctx context.Context, domain hypervisor.Domain) (*Clone, 
 	for _, disk := range origin.Disks {
 		d := Disk{OriginDisk: disk}
 		if has, err := parsed.Disk(disk.Target); err == nil {
-			d.Attached, d.Discard = has.Path == d.Device(), has.Discard
+			d.Attached, d.Discard = d.holds(has.Path), has.Discard
 		}
 		clone.Disks = append(clone.Disks, d)
 	}

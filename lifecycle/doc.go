@@ -11,6 +11,7 @@
 //	clone.go    finds clones by their metadata
 //	volume.go   finds the volume and the mapping of each disk
 //	unlock.go   unlock and lock
+//	mount.go    what images lie on is mounted and unmounted
 //	start.go    start and stop
 //	guard.go    what must not run beside a clone
 //	status.go   how it all stands

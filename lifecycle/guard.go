@@ -24,7 +24,7 @@ func (m *Manager) guard(ctx context.Context, clone *Clone) error {
 	}
 	devices := make(map[string]bool)
 	for _, disk := range clone.Disks {
-		devices[disk.Device()] = true
+		devices[disk.Where()] = true
 	}
 	for _, domain := range domains {
 		if !domain.State.Active() || domain.UUID == clone.UUID {
@@ -82,6 +82,9 @@ func (m *Manager) twin(ctx context.Context, domain hypervisor.Domain, macs, devi
 // activated, are deactivated.
 func (m *Manager) unused(ctx context.Context, clone *Clone) error {
 	for i := range clone.Disks {
+		if clone.Disks[i].Filesystem != nil {
+			continue // held by its mount; QEMU's own lock keeps others from the image
+		}
 		if _, err := m.Volumes.Deactivate(ctx, clone.Disks[i].Device()); err != nil {
 			return err
 		}
@@ -95,7 +98,7 @@ func (m *Manager) unused(ctx context.Context, clone *Clone) error {
 		var used *InUseError
 		for _, disk := range clone.Disks {
 			for _, mapping := range mappings {
-				if mapping.Name == disk.Mapper && mapping.OpenCount > 0 {
+				if disk.Filesystem == nil && mapping.Name == disk.Mapper && mapping.OpenCount > 0 {
 					used = &InUseError{Clone: clone.Name, Disk: disk.Target, Mapper: mapping.Name}
 				}
 			}

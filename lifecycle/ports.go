@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/vmmigrate/vmmigrate/boot"
+	"github.com/vmmigrate/vmmigrate/filesystem"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
 	"github.com/vmmigrate/vmmigrate/luks"
 	"github.com/vmmigrate/vmmigrate/lvm"
@@ -43,6 +44,22 @@ type Encryption interface {
 	KeySlot(ctx context.Context, device string, key luks.Key) (int, error)
 	AddKey(ctx context.Context, device string, key, added luks.Key, options luks.AddKeyOptions) error
 	KillSlot(ctx context.Context, device string, key luks.Key, slot int) error
+}
+
+// Filesystems mounts what disks' images lie on; *filesystem.Client is the real one.
+type Filesystems interface {
+	// MakeDir makes a folder to mount on; one that is there has to be empty.
+	MakeDir(ctx context.Context, dir string) error
+	// Mount mounts on an empty folder alone.
+	Mount(ctx context.Context, spec filesystem.MountSpec) error
+	// Mounts are the folders that a device's file system is mounted on. The
+	// error is fs.ErrNotExist where there is no such device.
+	Mounts(ctx context.Context, device string) ([]string, error)
+	// Unmount unmounts that device alone, and returns a *filesystem.BusyError.
+	Unmount(ctx context.Context, dir, device string) error
+	// Free is how many bytes the file system at a folder has, and how many of
+	// them are free.
+	Free(ctx context.Context, dir string) (size, free int64, err error)
 }
 
 // Hypervisor is what is needed of libvirt; *hypervisor.Conn is the real one.
@@ -120,6 +137,8 @@ type Manager struct {
 	AtBoot bool
 	// Devices looks at the kernel's block devices.
 	Devices Devices
+	// Filesystems is only needed for disks that are images.
+	Filesystems Filesystems
 	// Report is told what happens; nil is nobody.
 	Report func(Event)
 	// StateDir is where header backups are kept that go nowhere else. Nothing
@@ -138,8 +157,11 @@ type EventName string
 const (
 	Unlocked EventName = "unlocked"
 	Locked   EventName = "locked"
-	Started  EventName = "started"
-	Stopped  EventName = "stopped"
+	// Mounted and Unmounted are about the file system that an image lies on.
+	Mounted   EventName = "mounted"
+	Unmounted EventName = "unmounted"
+	Started   EventName = "started"
+	Stopped   EventName = "stopped"
 	// Stopping tells, now and then, that a guest still shuts down.
 	Stopping EventName = "stopping"
 	// Unchanged says that what was asked for was so already.

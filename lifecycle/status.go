@@ -105,8 +105,10 @@ type DiskStatus struct {
 	// KeySize is in bits.
 	KeySize int `json:"key_size,omitempty"`
 	// KeySlots are those in use.
-	KeySlots []SlotStatus  `json:"key_slots"`
-	Discard  DiscardStatus `json:"discard"`
+	KeySlots []SlotStatus `json:"key_slots"`
+	// Filesystem is there where the disk is an image on one.
+	Filesystem *FilesystemStatus `json:"filesystem,omitempty"`
+	Discard    DiscardStatus     `json:"discard"`
 	// Backup is the newest header backup that is known of.
 	Backup *BackupStatus `json:"header_backup,omitempty"`
 	// Problem is what keeps it from being used, in a sentence, and Next are
@@ -218,6 +220,10 @@ func (m *Manager) status(ctx context.Context, h *host, clone *Clone, domains []h
 			open++
 		}
 		one := disk.status()
+		var err error
+		if one.Filesystem, err = m.filesystemStatus(ctx, disk); err != nil {
+			return Status{}, err
+		}
 		backup, err := m.newestBackup(clone, disk)
 		if err != nil {
 			return Status{}, err
@@ -244,7 +250,7 @@ func (m *Manager) status(ctx context.Context, h *host, clone *Clone, domains []h
 
 func (d *Disk) status() DiskStatus {
 	s := DiskStatus{
-		Target: d.Target, Volume: d.Volume(), LUKS: d.LUKS, Device: d.Device(), Open: d.Open(), KeySlots: []SlotStatus{}, Err: d.Problem,
+		Target: d.Target, Volume: d.Volume(), LUKS: d.LUKS, Device: d.Where(), Open: d.Open(), KeySlots: []SlotStatus{}, Err: d.Problem,
 		Discard: DiscardStatus{VM: d.Discard == "unmap"},
 	}
 	s.HeaderFile = d.HeaderFile

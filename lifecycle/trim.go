@@ -35,6 +35,8 @@ type LayerKind string
 // The kinds of layer, from the guest down.
 const (
 	LayerGuest  LayerKind = "virtual disk"
+	LayerImage  LayerKind = "image"
+	LayerFiles  LayerKind = "file system"
 	LayerCrypt  LayerKind = "dm-crypt"
 	LayerVolume LayerKind = "volume"
 	LayerDevice LayerKind = "device"
@@ -74,7 +76,7 @@ func (m *Manager) CheckTrim(ctx context.Context, name string) (Trim, error) {
 }
 
 func (m *Manager) trim(ctx context.Context, clone *Clone, disk *Disk) (DiskTrim, error) {
-	t := DiskTrim{Target: disk.Target, Layers: []TrimLayer{disk.guestLayer(), disk.cryptLayer()}, Err: disk.Problem}
+	t := DiskTrim{Target: disk.Target, Layers: disk.upperLayers(), Err: disk.Problem}
 	if device := disk.device(); device != "" && disk.Below.Active() {
 		layers, err := m.Devices.Below(ctx, device)
 		if err != nil {
@@ -100,7 +102,7 @@ func (d *Disk) guestLayer() TrimLayer {
 	l := TrimLayer{Layer: LayerGuest, Name: d.Target}
 	switch {
 	case !d.Attached:
-		l.Why = fmt.Sprintf("the definition no longer uses %s for it", d.Device())
+		l.Why = fmt.Sprintf("the definition no longer uses %s for it", d.Where())
 	case d.Discard == "unmap":
 		l.Passes, l.Why = true, "the definition says discard='unmap'"
 	case d.Discard == "":

@@ -47,10 +47,15 @@ func (m *Manager) unlock(ctx context.Context, clone *Clone) (opened []*Disk, err
 		if disk.Open() {
 			continue
 		}
-		if err = m.open(ctx, clone, disk, &key); err != nil {
-			break
+		if disk.wasMapped = disk.mapped(); !disk.wasMapped {
+			if err = m.open(ctx, clone, disk, &key); err != nil {
+				break
+			}
 		}
 		opened = append(opened, disk)
+		if err = m.mount(ctx, clone, disk); err != nil {
+			break
+		}
 	}
 	if err == nil {
 		m.remark(clone)
@@ -77,7 +82,7 @@ func (m *Manager) remark(clone *Clone) {
 			m.report(Event{Event: Warning, VM: clone.Name, Disk: disk.Target, Message: fmt.Sprintf("its volume is called %s now and not %s; it was found by its LUKS UUID", disk.Volume(), disk.OriginDisk.Volume())})
 		}
 		if !disk.Attached {
-			m.report(Event{Event: Warning, VM: clone.Name, Disk: disk.Target, Message: fmt.Sprintf("the VM's definition no longer uses %s for it", disk.Device())})
+			m.report(Event{Event: Warning, VM: clone.Name, Disk: disk.Target, Message: fmt.Sprintf("the VM's definition no longer uses %s for it", disk.Where())})
 		}
 		if disk.Problem != nil {
 			m.report(Event{Event: Warning, VM: clone.Name, Disk: disk.Target, Message: disk.Problem.Error()})
@@ -91,7 +96,13 @@ func (m *Manager) takeBack(ctx context.Context, clone *Clone, opened []*Disk, ca
 	ctx = context.WithoutCancel(ctx)
 	errs := []error{cause}
 	for _, disk := range slices.Backward(opened) {
-		if err := m.close(ctx, clone, disk); err != nil {
+		undo := m.close
+		if disk.wasMapped {
+			undo = func(ctx context.Context, clone *Clone, disk *Disk) error {
+				return m.unmount(ctx, clone, disk, disk.Mapper)
+			}
+		}
+		if err := undo(ctx, clone, disk); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -155,7 +166,7 @@ func (m *Manager) openedMeanwhile(ctx context.Context, disk *Disk, taken error) 
 func (d *Disk) openOptions() luks.OpenOptions {
 	const discards = "allow-discards"
 	options := luks.OpenOptions{Header: d.HeaderFile}
-	if d.Discard != "unmap" {
+	if !d.wantsDiscards() {
 		return options // cryptsetup goes by the header
 	}
 	options.AllowDiscards = true
@@ -233,7 +244,11 @@ func (m *Manager) close(ctx context.Context, clone *Clone, disk *Disk) error {
 		mapper = disk.Mapping.Name
 	}
 	began := m.Now()
-	if err := m.closeMapping(ctx, mapper); err != nil {
+	err := m.unmount(ctx, clone, disk, mapper)
+	if err == nil {
+		err = m.closeMapping(ctx, mapper)
+	}
+	if err != nil {
 		return &LockError{Clone: clone.Name, Disk: disk.Target, Mapper: mapper, Err: err}
 	}
 	disk.Mapping = nil

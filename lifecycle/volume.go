@@ -52,6 +52,9 @@ func (m *Manager) lookOn(ctx context.Context, h *host, clone *Clone, activate bo
 		disk := &clone.Disks[i]
 		disk.Mapping, disk.Header, disk.Below, disk.Problem, disk.headerProblem = nil, nil, Place{}, nil, nil
 		h.mapping(clone, disk)
+		if err := m.lookMounted(ctx, disk); err != nil {
+			return err
+		}
 		var err error
 		if disk.HeaderFile != "" {
 			err = m.apart(ctx, h, clone, disk, activate)

@@ -59,11 +59,11 @@ func (j *Job) guard(ctx context.Context, force bool, look func(*DiskPlan) (evide
 		}
 		evidence, err := look(disk)
 		if err != nil {
-			return fmt.Errorf("compare %s with what was copied: %w", disk.Device, err)
+			return fmt.Errorf("compare %s with what was copied: %w", disk.Where(), err)
 		}
 		if evidence != "" {
 			started.Evidence = evidence
-			if open, err := j.openOurs(ctx, disk); err == nil && !open {
+			if open, err := j.readable(ctx, disk); err == nil && !open {
 				started.Locked = disk
 			}
 			return started
@@ -120,7 +120,7 @@ func (j *Job) written(ctx context.Context, disk *DiskPlan) (evidence string, err
 		return evidence, err
 	}
 	defer chunks.Close() // it was only read
-	_, err = j.Copier.Verify(ctx, VerifyRequest{Payload: disk.Device, Bytes: disk.Payload, Chunks: chunks, Pace: j.Plan.Options.Pace, Progress: j.progress(Verify, disk)})
+	_, err = j.Copier.Verify(ctx, VerifyRequest{Payload: disk.Where(), Image: disk.Filesystem != nil, Bytes: disk.Bytes(), Chunks: chunks, Pace: j.Plan.Options.Pace, Progress: j.progress(Verify, disk)})
 	var differs *blockcopy.MismatchError
 	if errors.As(err, &differs) {
 		return fmt.Sprintf("its disk %s differs from the copy: %v", disk.Target, err), nil
@@ -131,12 +131,15 @@ func (j *Job) written(ctx context.Context, disk *DiskPlan) (evidence string, err
 // incomparable says why a payload can't be compared with what was copied, or
 // returns the record to compare it with.
 func (j *Job) incomparable(ctx context.Context, disk *DiskPlan) (evidence string, chunks *blockcopy.Chunks, err error) {
-	open, err := j.openOurs(ctx, disk)
+	open, err := j.readable(ctx, disk)
 	if err != nil {
 		return "", nil, err
 	}
 	if !open {
 		return fmt.Sprintf("its disk %s is locked, so that it can't be compared with the copy", disk.Target), nil, nil
+	}
+	if evidence, err := j.beside(ctx, disk); evidence != "" || err != nil {
+		return evidence, nil, err
 	}
 	chunks, err = blockcopy.LoadChunks(j.chunksPath(disk))
 	if errors.Is(err, os.ErrNotExist) {

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/vmmigrate/vmmigrate/blockcopy"
@@ -17,7 +18,9 @@ type CopyRequest struct {
 	// Source is the plain disk.
 	Source SourcePlan
 	// Target is the payload's path, and Payload its bytes.
+	// Image says that it is a qcow2 image instead, and Payload what is seen of it.
 	Target  string
+	Image   bool
 	Payload int64
 	// Chunks is the record of what is done.
 	Chunks *blockcopy.Chunks
@@ -53,8 +56,10 @@ type CopyResult struct {
 
 // VerifyRequest is one payload to check.
 type VerifyRequest struct {
-	// Payload is its path, and Bytes its size.
+	// Payload is its path, and Bytes its size. Image says that it is a qcow2
+	// image, of which so much is seen.
 	Payload string
+	Image   bool
 	Bytes   int64
 	// Chunks are the digests to hold it against; nil compares with the source
 	// alone.
@@ -114,7 +119,7 @@ func (b BlockCopier) Copy(ctx context.Context, r CopyRequest) (copied CopyResult
 		return CopyResult{}, err
 	}
 	defer claim.Close() // it was only held
-	target, err := blockcopy.OpenTarget(r.Target, r.Payload)
+	target, err := b.openTarget(ctx, r)
 	if err != nil {
 		return CopyResult{}, err
 	}
@@ -132,6 +137,33 @@ func (b BlockCopier) Copy(ctx context.Context, r CopyRequest) (copied CopyResult
 		remarked.Remarks = append(remarked.Remarks, r.Source.Path+" was read through the page cache: its filesystem has no direct I/O")
 	}
 	return remarked, err
+}
+
+// Target is where a copy goes, a device or an image.
+type Target interface {
+	blockcopy.Target
+	io.Closer
+}
+
+func (b BlockCopier) openTarget(ctx context.Context, r CopyRequest) (Target, error) {
+	if !r.Image {
+		return blockcopy.OpenTarget(r.Target, r.Payload)
+	}
+	tools := b.Images
+	tools.Idle = r.Pace.Idle
+	return tools.OpenTarget(ctx, r.Target)
+}
+
+// openPayload opens what a copy went to, to read it back.
+func (b BlockCopier) openPayload(ctx context.Context, r VerifyRequest) (Source, error) {
+	if !r.Image {
+		return blockcopy.OpenSource(r.Payload)
+	}
+	chain, err := image.Inspect(r.Payload, image.QCOW2)
+	if err != nil {
+		return nil, err
+	}
+	return b.openSource(ctx, SourcePlan{Path: r.Payload, Chain: chain}, r.Pace)
 }
 
 // WriteRate implements Copier.
@@ -187,7 +219,7 @@ func (b BlockCopier) SourceDigests(ctx context.Context, plan SourcePlan, payload
 
 // Verify implements Copier.
 func (b BlockCopier) Verify(ctx context.Context, r VerifyRequest) (result blockcopy.Result, err error) {
-	payload, err := blockcopy.OpenSource(r.Payload)
+	payload, err := b.openPayload(ctx, r)
 	if err != nil {
 		return blockcopy.Result{}, err
 	}

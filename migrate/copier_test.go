@@ -30,6 +30,8 @@ type payload struct {
 	header string // the LUKS UUID it was written under
 	live   []byte
 	synced []byte // what survives a power cut
+	// torn is an image that a power cut left damaged.
+	torn bool
 	// verified is set when a verification found it whole.
 	verified bool
 }
@@ -122,6 +124,17 @@ func (c copier) open(source string) (*disk, error) {
 	return &disk{w: c.w, name: source, source: s.bytes}, nil
 }
 
+// target is what is at a path: an image or a payload.
+func (c copier) target(path string, isImage bool) (*payload, error) {
+	if !isImage {
+		return c.w.payload(path)
+	}
+	if p := c.w.image(path); p != nil {
+		return p, nil
+	}
+	return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+}
+
 func (c copier) Copy(ctx context.Context, r CopyRequest) (CopyResult, error) {
 	return port(c.w, "bytes: copy", func() (CopyResult, error) {
 		c.w.mustIntend(Copy)
@@ -129,7 +142,7 @@ func (c copier) Copy(ctx context.Context, r CopyRequest) (CopyResult, error) {
 		if err != nil {
 			return CopyResult{}, err
 		}
-		p, err := c.w.payload(r.Target)
+		p, err := c.target(r.Target, r.Image)
 		if err != nil {
 			return CopyResult{}, err
 		}
@@ -158,7 +171,7 @@ func (w *world) meanwhile(ctx context.Context, step StepName) {
 
 func (c copier) Verify(ctx context.Context, r VerifyRequest) (blockcopy.Result, error) {
 	return port(c.w, "bytes: verify", func() (blockcopy.Result, error) {
-		p, err := c.w.payload(r.Payload)
+		p, err := c.target(r.Payload, r.Image)
 		if err != nil {
 			return blockcopy.Result{}, err
 		}
@@ -245,7 +258,11 @@ func (w *world) checkBeforeDefine() {
 				continue
 			}
 			w.mu.Lock()
-			verified := w.payloads[w.luks.Resolve(disk.Volume.Path)].verified
+			p := w.payloads[w.luks.Resolve(disk.Volume.Path)]
+			if disk.Filesystem != nil {
+				p = w.imageOf(disk)
+			}
+			verified := p.verified
 			w.mu.Unlock()
 			if plan.Options.Verify != VerifyNone && !verified {
 				w.t.Errorf("the clone is defined although %s was not verified", disk.Target)

@@ -21,6 +21,7 @@
 // clone's metadata; all three are chosen before anything is made.
 //
 // The words: the source is the plain disk, which is never written; the target
-// volume is the new logical volume; the payload is the decrypted device on it;
+// volume is the new logical volume; the payload is the decrypted device on it,
+// and holds the disk itself or a file system with an image of it (layout.go);
 // the clone is the new domain.
 package migrate

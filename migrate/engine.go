@@ -190,19 +190,20 @@ func (e *Engine) end(ctx context.Context, job *Job, last act) (*Summary, error) 
 
 // prepare gives each disk in turn its open, encrypted volume.
 func (e *Engine) prepare(ctx context.Context, job *Job) error {
+	var last *act // that was asked to be the last; not every disk has each
 	for i := range job.Plan.Disks {
-		for _, a := range diskActs(prepareSteps(), &job.Plan.Disks[i]) {
+		for _, a := range diskActs(readySteps(&job.Plan.Disks[i]), &job.Plan.Disks[i]) {
 			if err := e.forward(ctx, job, a); err != nil {
 				return e.stopped(ctx, job, a, err)
 			}
-			if e.StopAfter != a.step.Name() {
-				continue
+			if e.StopAfter == a.step.Name() {
+				last = &a
+				break
 			}
-			if i+1 == len(job.Plan.Disks) {
-				return job.failed(a, ErrStopAfter, Kept)
-			}
-			break
 		}
+	}
+	if last != nil {
+		return job.failed(*last, ErrStopAfter, Kept)
 	}
 	return nil
 }

@@ -44,12 +44,23 @@ func variants() map[string]Options {
 	closed.Close = true
 	full.Verify = VerifyFull
 	none.Verify, none.VG, none.KeepMAC = VerifyNone, "vg1", true
-	return map[string]Options{"plain": options(), "closed at the end": closed, "verified in full": full, "not verified, in another group": none}
+	image := options()
+	image.Layout = FilesystemLayout
+	return map[string]Options{"an image": image, "plain": options(), "closed at the end": closed, "verified in full": full, "not verified, in another group": none}
+}
+
+// hostFor has a VM that the options are for.
+func hostFor(t *testing.T, options Options) *world {
+	t.Helper()
+	if options.Layout == FilesystemLayout {
+		return withImage(t)
+	}
+	return newWorld(t)
 }
 
 func TestARunMovesAVMAndChangesNothingElse(t *testing.T) {
 	for name, options := range variants() {
-		w := newWorld(t)
+		w := hostFor(t, options)
 		before := w.look()
 		plan := w.plan(options)
 		w.wantSame(before, "after the plan")
@@ -62,11 +73,11 @@ func TestARunMovesAVMAndChangesNothingElse(t *testing.T) {
 		if w.trusting != (options.Verify == VerifyNone) {
 			t.Errorf("%s: the copy was told wrongly whether it is read back", name)
 		}
-		if summary.Clone != "imap-luks" || len(summary.Disks) != 2 {
+		if summary.Clone != "imap-luks" || len(summary.Disks) != len(plan.Disks) {
 			t.Errorf("%s: the summary is %+v", name, summary)
 		}
 		for i, disk := range summary.Disks {
-			if disk.Digest == "" || disk.Target != plan.Disks[i].Target || disk.Bytes != plan.Disks[i].Payload || disk.Device != plan.Disks[i].Device {
+			if disk.Digest == "" || disk.Target != plan.Disks[i].Target || disk.Bytes != plan.Disks[i].Bytes() || disk.Device != plan.Disks[i].Where() {
 				t.Errorf("%s: the summary of a disk is %+v", name, disk)
 			}
 		}
@@ -91,12 +102,12 @@ func TestAStopAfterAnyStepIsResumedToTheSameEnd(t *testing.T) {
 	for name, options := range variants() {
 		for _, step := range StepNames() {
 			what := fmt.Sprintf("%s, stopped after %s", name, step)
-			w := newWorld(t)
+			w := hostFor(t, options)
 			before := w.look()
 			plan := w.plan(options)
 			w.disarm()
 			_, err := w.run(plan, step)
-			if step == Close && !options.Close {
+			if !slices.Contains(StepNamesOf(options), step) {
 				continue // there is no such step, so the run goes to its end
 			}
 			w.wantStopped(err, step, Kept, what)
@@ -115,12 +126,12 @@ func TestAStopAfterAnyStepIsRolledBackToTheStart(t *testing.T) {
 	for name, options := range variants() {
 		for _, step := range StepNames() {
 			what := fmt.Sprintf("%s, stopped after %s", name, step)
-			w := newWorld(t)
+			w := hostFor(t, options)
 			before := w.look()
 			plan := w.plan(options)
 			w.disarm()
 			_, err := w.run(plan, step)
-			if step == Close && !options.Close {
+			if !slices.Contains(StepNamesOf(options), step) {
 				continue
 			}
 			w.wantStopped(err, step, Kept, what)

@@ -128,7 +128,7 @@ func (m *measurement) estimate(ctx context.Context, plan *Plan) Estimate {
 		if estimate.CipherRate > 0 {
 			rate = min(rate, estimate.CipherRate)
 		}
-		estimate.Seconds += passes * float64(disk.Payload) / rate
+		estimate.Seconds += passes * float64(disk.Bytes()) / rate
 	}
 	return estimate
 }

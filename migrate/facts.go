@@ -66,6 +66,10 @@ type DiskFacts struct {
 	Files []DeviceFacts
 	// LV is the logical volume it is, nil if it is none.
 	LV *lvm.LV
+	// Needed is how large an image gets that holds what this one does, in bytes,
+	// where options ask for it, and NeededErr why that can't be told.
+	Needed    int64
+	NeededErr error
 	// Writers are who has it open for writing; only of an image to be adopted.
 	Writers []Writer
 	// Err is why the source can't be read, nil if it can.

@@ -167,7 +167,7 @@ func (w *world) planned() *Plan {
 	w.t.Helper()
 	w.disarm()
 	chosen := options()
-	chosen.Disks, chosen.Dir = w.chosen, w.folder
+	chosen.Disks, chosen.Dir, chosen.Layout = w.chosen, w.folder, w.layout
 	plan := w.plan(chosen)
 	w.disarm()
 	return plan
@@ -227,7 +227,7 @@ func (w *world) settle(before look, plan *Plan, err error, what string, powerCut
 
 // stopsEarly says whether a job that fails at a step has copied nothing yet.
 func stopsEarly(step StepName) bool {
-	return step == Preflight || step == CreateVolume || step == Format || step == Open
+	return step == Preflight || step == CreateVolume || step == Format || step == Open || step == MakeFilesystem || step == Mount || step == CreateImage
 }
 
 func isFinished(err error) bool {

@@ -221,10 +221,16 @@ func restore(dir string, files map[string]string) error {
 // stop, and volumes have to be activated again.
 func (w *world) cutPower() {
 	w.luks.Reboot()
+	w.fs.Reboot()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, p := range w.payloads {
 		p.live = append([]byte(nil), p.synced...)
+	}
+	for _, images := range w.images {
+		for _, p := range images {
+			p.live = append([]byte(nil), p.synced...)
+		}
 	}
 	lvs, err := w.lvm.LVs(context.Background())
 	if err != nil {

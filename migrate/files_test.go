@@ -71,6 +71,23 @@ var _ Files = worldFiles{}
 
 func (f worldFiles) Folder(_ context.Context, path string) (FolderFacts, error) {
 	return port(f.w, "file: folder", func() (FolderFacts, error) {
+		if isImage(path) {
+			folder := FolderFacts{Has: make(map[string]bool)}
+			device, _ := f.w.on(filepath.Join(path, "x"))
+			f.w.mu.Lock()
+			defer f.w.mu.Unlock()
+			for name := range f.w.images[device] {
+				folder.Has[name] = true
+			}
+			return folder, nil
+		}
+		if path == MountDir {
+			folder := FolderFacts{Has: make(map[string]bool)}
+			for _, dir := range f.w.fs.Dirs() {
+				folder.Has[filepath.Base(dir)] = true
+			}
+			return folder, nil
+		}
 		if path != luksDir || f.w.made == nil && !f.w.unmounted {
 			return FolderFacts{}, fs.ErrNotExist
 		}
@@ -103,6 +120,9 @@ func (f worldFiles) Make(_ context.Context, path string, size int64) (string, er
 
 func (f worldFiles) Move(_ context.Context, from, to string) error {
 	return does(f.w, "act: name file", func() error {
+		if isImage(from) {
+			return f.w.moveImage(from, to)
+		}
 		f.w.mustIntend(CreateVolume, Format)
 		f.w.filed.Lock()
 		defer f.w.filed.Unlock()
@@ -117,13 +137,16 @@ func (f worldFiles) Move(_ context.Context, from, to string) error {
 
 func (f worldFiles) Remove(_ context.Context, path string) error {
 	return does(f.w, "act: remove file", func() error {
+		if isImage(path) {
+			return f.w.removeImage(path)
+		}
 		f.w.mustIntend(CreateVolume, Format)
 		f.w.filed.Lock()
 		file, there := f.w.made[path]
 		delete(f.w.made, path)
 		f.w.filed.Unlock()
 		f.w.mu.Lock()
-		delete(f.w.payloads, "inode "+file.inode)
+		f.w.forget("inode " + file.inode)
 		f.w.mu.Unlock()
 		if there {
 			f.w.luks.Forget("inode " + file.inode)

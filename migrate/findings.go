@@ -42,6 +42,7 @@ const (
 	NVRAMTaken    Code = "nvram-taken"
 	XMLRefused    Code = "xml-refused"
 	NoCipher      Code = "encryption-refused"
+	NoImage       Code = "no-qcow2-disk"
 )
 
 // The kinds of finding that only warn.
@@ -63,6 +64,8 @@ const (
 	WarnNetwork     Code = "target-network"
 	WarnHeader      Code = "header-detached"
 	WarnHeaderPlace Code = "header-place"
+	WarnFills       Code = "filesystem-may-fill"
+	WarnLayout      Code = "block-layout"
 )
 
 // Finding is one thing a plan has to say: a blocker or a warning.

@@ -29,7 +29,7 @@ type claim struct {
 }
 
 func blockers() []claim {
-	return slices.Concat(deviceClaims(), folderClaims(), headerClaims(), []claim{
+	return slices.Concat(deviceClaims(), folderClaims(), headerClaims(), layoutClaims(), []claim{
 		{code: NVRAMTaken, when: "an earlier VM of the clone's name left UEFI variables", given: func(s *situation) {
 			s.define(0, `<nvram>/var/lib/libvirt/qemu/nvram/imap_VARS.fd</nvram>`, rawDisk("vda", "/dev/vg0/imap", ""))
 			s.facts.NVRAMs = []string{"/var/lib/libvirt/qemu/nvram/imap-luks_VARS.fd"}
@@ -128,7 +128,7 @@ func blockers() []claim {
 }
 
 func warnings() []claim {
-	return []claim{
+	return append(layoutWarnings(), []claim{
 		{code: WarnMAC, when: "the addresses are kept", given: func(s *situation) { s.options.KeepMAC = true }},
 		{code: WarnSkipped, when: "a disk that could move is skipped", given: func(s *situation) { s.second(); s.options.SkipDisks = []string{"vdb"} }},
 		{code: WarnSkipped, when: "a disk that can't move is skipped", given: func(s *situation) {
@@ -170,7 +170,7 @@ func warnings() []claim {
 			s.disk("vda", func(d *DiskFacts) { d.Claims = image.VMDK })
 		}},
 		{code: WarnSourceSmall, when: "the source is no multiple of 4096", given: func(s *situation) { s.disk("vda", func(d *DiskFacts) { d.Size -= 512 }) }},
-	}
+	}...)
 }
 
 const (

@@ -36,7 +36,7 @@ func (e *Env) GatherNamed(ctx context.Context, facts *Facts, options Options) er
 			return err
 		}
 	}
-	return nil
+	return e.gatherLayout(ctx, facts, options)
 }
 
 // gatherEncryption tries an encryption. That it can't be tried is no reason

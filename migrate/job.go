@@ -84,11 +84,14 @@ func (j *Job) forget(k stepKey) {
 		delete(j.done, stepKey{Verify, k.disk})
 		delete(j.done, stepKey{step: HeaderBackup})
 		delete(j.done, stepKey{step: RecoveryKey})
+	case MakeFilesystem, CreateImage:
+		delete(j.done, stepKey{Copy, k.disk})
+		delete(j.done, stepKey{Verify, k.disk})
 	case RecoveryKey:
 		delete(j.done, stepKey{step: HeaderBackup})
 	case Copy:
 		delete(j.done, stepKey{Verify, k.disk})
-	case Preflight, Open, Verify, HeaderBackup, Firmware, Define, Close:
+	case Preflight, Open, Mount, Verify, HeaderBackup, Firmware, Define, Close:
 	}
 	delete(j.done, k)
 }

@@ -237,11 +237,11 @@ func (d *Decider) warn(plan *Plan, vm *DomainFacts) {
 		plan.warn(WarnAutostart, "", "", "the clone is marked to start with the host, which fails until its disks are unlocked")
 	}
 	for _, disk := range plan.Disks {
-		if vm.Disks[disk.Target].PhysicalVolume && !d.Facts.GuestsShielded {
+		if disk.Filesystem == nil && vm.Disks[disk.Target].PhysicalVolume && !d.Facts.GuestsShielded {
 			plan.warn(WarnGuestVG, disk.Target, "install packaging/udev/57-vmmigrate.rules in /etc/udev/rules.d",
 				"%s is a physical volume of the guest's own LVM, which this host's LVM will see, and may activate, while the disk is open", disk.Target)
 		}
-		if disk.Payload != disk.Source.Size {
+		if disk.Filesystem == nil && disk.Payload != disk.Source.Size {
 			plan.warn(WarnSourceSmall, disk.Target, "", "the source of %s is no multiple of %d bytes: the payload is %d bytes longer, since LUKS begins one only at such a multiple, and the clone's definition shows the guest the exact size",
 				disk.Target, payloadUnit, disk.Payload-disk.Source.Size)
 		}

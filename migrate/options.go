@@ -48,6 +48,10 @@ type Options struct {
 	Header string `json:"header,omitempty"`
 	// Dir is a folder in which files are made, instead of volumes.
 	Dir string `json:"dir,omitempty"`
+	// Layout is the shape in which disks lie on their volumes; "" is BlockLayout.
+	// FS is about FilesystemLayout alone.
+	Layout Layout    `json:"layout,omitempty"`
+	FS     FSOptions `json:"fs,omitzero"`
 	// Disks are what was chosen for single disks, by target.
 	Disks map[string]DiskOptions `json:"disks,omitempty"`
 	// LVMType is the new volumes' kind, as in lvcreate --type.
@@ -176,6 +180,9 @@ func (o Options) Validate() error {
 		return err
 	}
 	if err := o.validateHeaders(); err != nil {
+		return err
+	}
+	if err := o.validateLayout(); err != nil {
 		return err
 	}
 	for _, pv := range o.PVs {

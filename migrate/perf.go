@@ -76,7 +76,7 @@ func (j *Job) wantsProbe(disk *DiskPlan) (bool, error) {
 		return false, err
 	}
 	copied, err := exists(j.chunksPath(disk))
-	return !copied, err
+	return !copied && !j.cameTo(key(MakeFilesystem, disk)), err
 }
 
 // probe measures writing with and without dm-crypt's work queues, and leaves

@@ -56,7 +56,8 @@ type DiskPlan struct {
 	Target string     `json:"target"`
 	Source SourcePlan `json:"source"`
 	// Payload is the size of the decrypted device: the source's, rounded up
-	// to 4096 only where the source is no multiple of that.
+	// to 4096 only where the source is no multiple of that, or that of the file
+	// system on it.
 	Payload int64      `json:"payload"`
 	Volume  VolumePlan `json:"volume"`
 	// LUKSUUID is the header's UUID, chosen before it is written.
@@ -72,6 +73,9 @@ type DiskPlan struct {
 	// Mapper is the device-mapper name, and Device the payload's path.
 	Mapper string `json:"mapper"`
 	Device string `json:"device"`
+	// Filesystem is there where the disk is an image on a file system in the
+	// payload, and not the payload itself.
+	Filesystem *FilesystemPlan `json:"filesystem,omitempty"`
 }
 
 // VolumePlan is where the LUKS volume of a disk goes: a logical volume or a file
@@ -114,8 +118,8 @@ func (p *Plan) Tag() string { return "vmmigrate.job=" + p.Job }
 // Bytes is how much the job copies.
 func (p *Plan) Bytes() int64 {
 	var sum int64
-	for _, disk := range p.Disks {
-		sum += disk.Payload
+	for i := range p.Disks {
+		sum += p.Disks[i].Bytes()
 	}
 	return sum
 }
@@ -159,6 +163,9 @@ func (d *Decider) decide(vm *DomainFacts, options Options) (*Plan, error) {
 	if err := options.Validate(); err != nil {
 		return nil, err
 	}
+	if vm.Adopted != nil && options.Layout == FilesystemLayout {
+		return nil, &OptionError{"--layout", "filesystem is for VMs that there are; images that have none yet become one on block volumes"}
+	}
 	cloneUUID, err := uuid.NewRandomFromReader(d.Random)
 	if err != nil {
 		return nil, fmt.Errorf("draw a UUID: %w", err)
@@ -186,6 +193,7 @@ func (d *Decider) decide(vm *DomainFacts, options Options) (*Plan, error) {
 		if err := plan.checkNamed(vm); err != nil {
 			return nil, err
 		}
+		d.judgeLayout(plan)
 		if d.judgeClone(plan); plan.claims() {
 			d.place(plan, vm)
 		}
@@ -299,7 +307,7 @@ func (d *Decider) addDisk(plan *Plan, disk domainxml.Disk, facts DiskFacts) {
 	// QEMU shows a raw file in whole sectors of 512 bytes, rounded up.
 	payload := roundUp(facts.guestSize(), payloadUnit)
 	mapper := luks.MapperName("cr_" + plan.VM + "_" + disk.Target)
-	plan.Disks = append(plan.Disks, DiskPlan{
+	planned := DiskPlan{
 		Target:   disk.Target,
 		Source:   newSource(disk.Format, facts),
 		Payload:  payload,
@@ -307,7 +315,11 @@ func (d *Decider) addDisk(plan *Plan, disk domainxml.Disk, facts DiskFacts) {
 		Header:   luks.HeaderSize(plan.Options.LUKS.Type),
 		Mapper:   mapper,
 		Device:   "/dev/mapper/" + mapper,
-	})
+	}
+	if plan.Options.onFilesystem(disk, facts) {
+		d.planFilesystem(plan, &planned, facts)
+	}
+	plan.Disks = append(plan.Disks, planned)
 }
 
 // lvName is the name of the new volume for a disk.

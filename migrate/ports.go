@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/vmmigrate/vmmigrate/blockcopy"
+	"github.com/vmmigrate/vmmigrate/filesystem"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
 	"github.com/vmmigrate/vmmigrate/image"
 	"github.com/vmmigrate/vmmigrate/luks"
@@ -117,6 +118,38 @@ type Files interface {
 	Remove(ctx context.Context, path string) error
 }
 
+// Filesystems makes and mounts file systems in volumes; *filesystem.Client is the
+// real one.
+type Filesystems interface {
+	// Make makes one over whatever lies on the device.
+	Make(ctx context.Context, spec filesystem.Spec) error
+	// Identify looks at what lies on a device, which need not be anything.
+	Identify(ctx context.Context, device string) (filesystem.Identity, error)
+	// MakeDir makes a folder to mount on; one that is there has to be empty.
+	MakeDir(ctx context.Context, dir string) error
+	// RemoveDir removes an empty folder, and is content where there is none.
+	RemoveDir(ctx context.Context, dir string) error
+	// Mount mounts on an empty folder alone.
+	Mount(ctx context.Context, spec filesystem.MountSpec) error
+	// Mounts are the folders that a device's file system is mounted on.
+	Mounts(ctx context.Context, device string) ([]string, error)
+	// Unmount unmounts that device alone, and returns a *filesystem.BusyError.
+	Unmount(ctx context.Context, dir, device string) error
+}
+
+// Images makes qcow2 images; Host is the real one.
+type Images interface {
+	// CreateImage makes an empty image, over whatever is at path, and returns
+	// when it is on disk.
+	CreateImage(ctx context.Context, path string, spec image.NewSpec) error
+	// MendImage takes back space that is lost in an image, and returns an
+	// *image.Error for one that is damaged.
+	MendImage(ctx context.Context, path string) error
+	// NeededFor is how large an image gets that holds what a chain does, in
+	// bytes. The chain has to be at rest.
+	NeededFor(ctx context.Context, chain image.Chain, spec image.NewSpec) (int64, error)
+}
+
 // Copier moves the bytes; BlockCopier is the real one.
 type Copier interface {
 	Copy(ctx context.Context, request CopyRequest) (CopyResult, error)
@@ -157,7 +190,11 @@ type Env struct {
 	Hypervisor Hypervisor
 	Devices    Devices
 	// Files is only needed where a plan puts volumes into files.
-	Files   Files
+	Files Files
+	// Filesystems and Images are only needed where a disk stays an image.
+	Filesystems Filesystems
+	Images      Images
+
 	Copier  Copier
 	Keyring Keyring
 	// KeySlots and Recovery are only needed where a plan has a recovery key.

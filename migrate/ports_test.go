@@ -99,7 +99,7 @@ func (e encryption) Format(ctx context.Context, spec luks.FormatSpec, key luks.K
 		if err == nil {
 			e.w.mu.Lock()
 			// A new volume key makes noise of all that was written.
-			delete(e.w.payloads, e.w.luks.Resolve(spec.Device))
+			e.w.forget(e.w.luks.Resolve(spec.Device))
 			e.w.mu.Unlock()
 		}
 		return header, err
@@ -210,6 +210,12 @@ func (d devices) Inspect(ctx context.Context, path string) (DeviceFacts, error) 
 
 func (d devices) Chain(_ context.Context, path string, format image.Format) (image.Chain, error) {
 	return port(d.w, "device: chain", func() (image.Chain, error) {
+		if isImage(path) {
+			if p := d.w.image(path); p != nil {
+				return image.Chain{{Path: path, Format: format, Size: int64(len(p.live)), Cluster: 64 << 10}}, nil
+			}
+			return nil, &image.Error{Path: path, Reason: "can't be opened", Err: fs.ErrNotExist}
+		}
 		d.w.mu.Lock()
 		defer d.w.mu.Unlock()
 		if chain, known := d.w.chains[path]; known && chain[0].Format == format {

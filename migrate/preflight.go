@@ -126,6 +126,12 @@ func (e *Env) unclaimed(ctx context.Context, plan *Plan) error {
 	decider.judgeNames(again)
 	for i := range again.Disks {
 		disk := &again.Disks[i]
+		if disk.Filesystem != nil {
+			if err := e.gatherFolder(ctx, facts, filepath.Dir(disk.Filesystem.Mount)); err != nil {
+				return err
+			}
+			decider.judgeMount(again, disk)
+		}
 		if disk.Volume.Kind == OnFile {
 			dir := filepath.Dir(disk.Volume.Path)
 			if err := e.gatherFolder(ctx, facts, dir); err != nil {
@@ -198,8 +204,10 @@ func (p *Plan) edit() domainxml.Edit {
 	}
 	for _, disk := range p.Disks {
 		change := domainxml.DiskEdit{Target: disk.Target, Device: disk.Device}
-		// QEMU shows a raw disk in whole sectors of 512 bytes.
-		if guest := roundUp(disk.Source.Size, 512); guest != disk.Payload {
+		if disk.Filesystem != nil {
+			change = domainxml.DiskEdit{Target: disk.Target, Image: disk.Filesystem.Image}
+		} else if guest := roundUp(disk.Source.Size, 512); guest != disk.Payload {
+			// QEMU shows a raw disk in whole sectors of 512 bytes.
 			change.GuestSize = guest
 		}
 		edit.Disks = append(edit.Disks, change)
@@ -209,6 +217,9 @@ func (p *Plan) edit() domainxml.Edit {
 		}
 		if disk.Volume.VG == "" {
 			origin.Path = disk.Volume.Path
+		}
+		if f := disk.Filesystem; f != nil {
+			origin.Filesystem = &domainxml.OriginFilesystem{Type: string(f.Type), UUID: f.UUID, Mount: f.Mount, Image: f.Image, Discards: p.Options.AllowDiscards}
 		}
 		edit.Origin.Disks = append(edit.Origin.Disks, origin)
 	}

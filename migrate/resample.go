@@ -32,7 +32,7 @@ func (j *Job) sourceStillCopied(ctx context.Context, disk *DiskPlan) error {
 	}
 	defer chunks.Close() // it was only read
 	indices := sample(chunks)
-	digests, err := j.Copier.SourceDigests(ctx, disk.Source, disk.Payload, indices, j.Plan.Options.Pace)
+	digests, err := j.Copier.SourceDigests(ctx, disk.Source, disk.Bytes(), indices, j.Plan.Options.Pace)
 	for i, got := range digests {
 		want, err := chunks.Digest(indices[i])
 		if err != nil {

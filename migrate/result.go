@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"path/filepath"
 	"slices"
 )
 
@@ -65,7 +66,8 @@ func payloadVolume(vm *DomainFacts, target, path string) string {
 		return ""
 	}
 	for _, disk := range origin.Disks {
-		if disk.Target == target && path == "/dev/mapper/"+disk.Mapper {
+		image := disk.Filesystem != nil && path != "" && filepath.Dir(path) == disk.Filesystem.Mount
+		if disk.Target == target && (path == "/dev/mapper/"+disk.Mapper || image) {
 			return disk.Volume()
 		}
 	}

@@ -6,6 +6,8 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/vmmigrate/vmmigrate/filesystem"
+	"github.com/vmmigrate/vmmigrate/image"
 	"github.com/vmmigrate/vmmigrate/internal/command"
 	"github.com/vmmigrate/vmmigrate/luks"
 	"github.com/vmmigrate/vmmigrate/lvm"
@@ -118,11 +120,17 @@ func (s *script) act(a act) {
 			}
 			s.run(a, luks.OpenCommand(disk.Volume.Path, disk.Mapper, luks.Key{}, options), secret)
 		}
+	case MakeFilesystem:
+		s.run(a, filesystem.MakeCommand(disk.fsSpec()))
+	case Mount:
+		s.add(a, Call{Itself: fmt.Sprintf("make the folder %s and mount %s there, nosuid, nodev and noexec", disk.Filesystem.Mount, disk.Device)})
+	case CreateImage:
+		s.run(a, image.CreateCommand(disk.Filesystem.Image, disk.imageSpec()))
 	case Copy:
-		s.add(a, Call{Itself: fmt.Sprintf("copy %s from %s to %s", humanize.IBytes(uint64(disk.Payload)), disk.Source.Path, disk.Device)})
+		s.add(a, Call{Itself: fmt.Sprintf("copy %s from %s to %s", humanize.IBytes(uint64(disk.Bytes())), disk.Source.Path, disk.Where())})
 	case Verify:
 		if plan.Options.Verify != VerifyNone {
-			s.add(a, Call{Itself: fmt.Sprintf("read %s back and compare (%s)", disk.Device, plan.Options.Verify)})
+			s.add(a, Call{Itself: fmt.Sprintf("read %s back and compare (%s)", disk.Where(), plan.Options.Verify)})
 		}
 	case HeaderBackup:
 		for i := range plan.Disks {
@@ -143,6 +151,9 @@ func (s *script) act(a act) {
 		}
 	case Close:
 		for i := range plan.Disks {
+			if f := plan.Disks[i].Filesystem; f != nil {
+				s.add(a, Call{Itself: "unmount " + f.Mount})
+			}
 			s.run(a, luks.CloseCommand(plan.Disks[i].Mapper))
 		}
 	case Preflight:

@@ -11,6 +11,11 @@ const (
 	CreateVolume StepName = "create-volume"
 	Format       StepName = "format"
 	Open         StepName = "open"
+	// The three of a disk that stays an image.
+	MakeFilesystem StepName = "mkfs"
+	Mount          StepName = "mount"
+	CreateImage    StepName = "create-image"
+
 	Copy         StepName = "copy"
 	Verify       StepName = "verify"
 	HeaderBackup StepName = "header-backup"

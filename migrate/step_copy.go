@@ -93,6 +93,9 @@ func (n *copyNote) add(result blockcopy.Result) {
 }
 
 func (copyDisk) Do(ctx context.Context, job *Job, disk *DiskPlan, _ Standing) error {
+	if err := job.mendImage(ctx, disk); err != nil {
+		return err
+	}
 	chunks, err := job.chunks(disk)
 	if err != nil {
 		return err
@@ -101,7 +104,7 @@ func (copyDisk) Do(ctx context.Context, job *Job, disk *DiskPlan, _ Standing) er
 	ctx, stop := job.guardSource(ctx)
 	defer stop()
 	result, err := job.copyAlone(ctx, disk, CopyRequest{
-		Source: disk.Source, Target: disk.Device, Payload: disk.Payload, Chunks: chunks, Pace: job.Plan.Options.Pace,
+		Source: disk.Source, Target: disk.Where(), Image: disk.Filesystem != nil, Payload: disk.Bytes(), Chunks: chunks, Pace: job.Plan.Options.Pace,
 		Unchecked: job.Plan.Options.Verify == VerifyNone,
 		Progress:  job.progress(Copy, disk),
 	})
@@ -135,7 +138,7 @@ func (j *Job) copied(disk *DiskPlan, chunks *blockcopy.Chunks, result CopyResult
 			return note, err
 		}
 	}
-	note.Digest, note.Bytes = "", disk.Payload
+	note.Digest, note.Bytes = "", disk.Bytes()
 	note.add(result.Result)
 	return note, nil
 }
@@ -185,7 +188,7 @@ func (j *Job) chunks(disk *DiskPlan) (*blockcopy.Chunks, error) {
 	if err := dropChunks(j, disk); err != nil {
 		return nil, err
 	}
-	return blockcopy.CreateChunks(j.chunksPath(disk), disk.Payload, disk.LUKSUUID)
+	return blockcopy.CreateChunks(j.chunksPath(disk), disk.Bytes(), disk.LUKSUUID)
 }
 
 // recorded opens the record of the chunks that are done. It is nil where there is
@@ -198,7 +201,7 @@ func (j *Job) recorded(disk *DiskPlan) (*blockcopy.Chunks, error) {
 		return nil, nil
 	case err != nil:
 		return nil, err
-	case chunks.Identity() != disk.LUKSUUID || chunks.Payload() != disk.Payload:
+	case chunks.Identity() != disk.LUKSUUID || chunks.Payload() != disk.Bytes():
 		return nil, chunks.Close()
 	}
 	return chunks, nil

@@ -135,6 +135,9 @@ func closeOurs(ctx context.Context, job *Job, disk *DiskPlan) error {
 	if on, err := job.liesOn(ctx, mapping.Mapping, disk); err != nil || !on {
 		return err
 	}
+	if err := unmountOurs(ctx, job, disk); err != nil {
+		return err
+	}
 	var busy *luks.BusyError
 	for try := 1; ; try++ {
 		groups, err := job.Volumes.Deactivate(ctx, disk.Device)

@@ -40,7 +40,7 @@ func (verifyDisk) Do(ctx context.Context, job *Job, disk *DiskPlan, _ Standing) 
 	defer chunks.Close() // it was only read
 	ctx, stop := job.guardSource(ctx)
 	defer stop()
-	request := VerifyRequest{Payload: disk.Device, Bytes: disk.Payload, Chunks: chunks, Pace: job.Plan.Options.Pace, Progress: job.progress(Verify, disk)}
+	request := VerifyRequest{Payload: disk.Where(), Image: disk.Filesystem != nil, Bytes: disk.Bytes(), Chunks: chunks, Pace: job.Plan.Options.Pace, Progress: job.progress(Verify, disk)}
 	if job.Plan.Options.Verify == VerifyFull {
 		request.Source = &disk.Source
 	}

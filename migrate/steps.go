@@ -3,7 +3,7 @@ package migrate
 import "slices"
 
 // THE ordered list. Going forward, each disk in turn is given its encrypted
-// volume (prepareSteps); then the bytes move (moveSteps), disks that share no
+// volume (prepareSteps, imageSteps); then the bytes move (moveSteps), disks that share no
 // physical device side by side; then what is about the VM as a whole (vmSteps).
 // Rollback goes through all of it from the end.
 //
@@ -16,6 +16,24 @@ func prepareSteps() []Step {
 		format{},
 		open{},
 	}
+}
+
+// imageSteps are for a disk that stays an image (FilesystemLayout): they give it
+// a file system in its volume, and an empty image there.
+func imageSteps() []Step {
+	return []Step{
+		makeFilesystem{},
+		mountFilesystem{},
+		createImage{},
+	}
+}
+
+// readySteps are prepareSteps, and imageSteps where the disk has them.
+func readySteps(disk *DiskPlan) []Step {
+	if disk.Filesystem == nil {
+		return prepareSteps()
+	}
+	return append(prepareSteps(), imageSteps()...)
 }
 
 func moveSteps() []Step {
@@ -43,12 +61,16 @@ func vmSteps(options Options) []Step {
 
 // StepNames are the names of all steps that every job may have, in order; for
 // `run --stop-after` and whoever else wants to go through all of them.
-func StepNames() []StepName { return StepNamesOf(Options{Close: true}) }
+func StepNames() []StepName { return StepNamesOf(Options{Layout: FilesystemLayout, Close: true}) }
 
 // StepNamesOf are the names of the steps of a job with these options, in order.
 func StepNamesOf(options Options) []StepName {
 	names := []StepName{Preflight}
-	for _, step := range slices.Concat(prepareSteps(), moveSteps(), vmSteps(options)) {
+	ready := prepareSteps()
+	if options.Layout == FilesystemLayout {
+		ready = append(ready, imageSteps()...)
+	}
+	for _, step := range slices.Concat(ready, moveSteps(), vmSteps(options)) {
 		names = append(names, step.Name())
 	}
 	return names
@@ -64,7 +86,7 @@ type act struct {
 func acts(plan *Plan) []act {
 	var all []act
 	for i := range plan.Disks {
-		all = append(all, diskActs(prepareSteps(), &plan.Disks[i])...)
+		all = append(all, diskActs(readySteps(&plan.Disks[i]), &plan.Disks[i])...)
 	}
 	for i := range plan.Disks {
 		all = append(all, diskActs(moveSteps(), &plan.Disks[i])...)

@@ -20,9 +20,9 @@ import (
 // Every name of a step is in the list, and every step of the list acts in a
 // run, so that what walks through StepNames forgets none.
 func TestTheListOfStepsIsWhatARunGoesThrough(t *testing.T) {
-	w := newWorld(t)
+	w := withImage(t)
 	chosen := options()
-	chosen.Close = true
+	chosen.Close, chosen.Layout = true, FilesystemLayout
 	plan := w.plan(chosen)
 	w.disarm()
 	if _, err := w.run(plan, ""); err != nil {

@@ -10,8 +10,8 @@ func (j *Job) summary() (*Summary, error) {
 			return nil, err
 		}
 		summary.Disks = append(summary.Disks, DiskSummary{
-			Target: disk.Target, Bytes: disk.Payload, Seconds: note.Seconds, Min: note.Min, Median: note.Median, Max: note.Max,
-			Digest: note.Digest, Verified: j.Plan.Options.Verify, Mapper: disk.Mapper, Device: disk.Device,
+			Target: disk.Target, Bytes: disk.Bytes(), Seconds: note.Seconds, Min: note.Min, Median: note.Median, Max: note.Max,
+			Digest: note.Digest, Verified: j.Plan.Options.Verify, Mapper: disk.Mapper, Device: disk.Where(),
 		})
 	}
 	return summary, nil

@@ -39,7 +39,7 @@ func withDevice(t *testing.T) *world {
 func everyTarget(t *testing.T, test func(t *testing.T, host func(*testing.T) *world)) {
 	t.Helper()
 	for name, host := range map[string]func(*testing.T) *world{
-		"new volumes": newWorld, "a device": withDevice, "a file": withFolder,
+		"new volumes": newWorld, "a device": withDevice, "a file": withFolder, "an image": withImage,
 		"volumes with a header apart": withHeaders, "a device with its header apart": withDeviceAndHeader,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -31,11 +32,17 @@ type LockedPayloadError struct {
 	Mapper, Volume string
 	// HeaderFile is the file that its header is in, or "" where it is on the volume.
 	HeaderFile string
+	// Mount is the folder where its file system is not mounted, where only that
+	// is missing.
+	Mount string
 	// Clone is the domain with that disk, or "" where there is none yet.
 	Clone string
 }
 
 func (e *LockedPayloadError) Error() string {
+	if e.Mount != "" {
+		return "the mapping " + e.Mapper + " is open, but its file system is not mounted on " + e.Mount
+	}
 	return "the mapping " + e.Mapper + " is not open"
 }
 
@@ -80,7 +87,7 @@ func (e *Engine) Verify(ctx context.Context, id string) ([]Verification, error) 
 }
 
 func (j *Job) verify(ctx context.Context, disk *DiskPlan) (Verification, error) {
-	v := Verification{Target: disk.Target, Source: disk.Source.Path, Device: disk.Device, Bytes: disk.Payload}
+	v := Verification{Target: disk.Target, Source: disk.Source.Path, Device: disk.Where(), Bytes: disk.Bytes()}
 	mapping, err := j.mapping(ctx, disk)
 	if err != nil {
 		return v, err
@@ -98,6 +105,9 @@ func (j *Job) verify(ctx context.Context, disk *DiskPlan) (Verification, error) 
 	if err != nil {
 		return v, err
 	}
+	if open, err := j.readable(ctx, disk); disk.Filesystem != nil && (err != nil || !open) {
+		return v, cmp.Or(err, error(&LockedPayloadError{Mapper: disk.Mapper, Volume: disk.Volume.Path, Mount: disk.Filesystem.Mount}))
+	}
 	if chunks, err := blockcopy.LoadChunks(j.chunksPath(disk)); err == nil {
 		if digest, err := chunks.JobDigest(); err == nil {
 			v.Recorded = digest.String()
@@ -107,7 +117,7 @@ func (j *Job) verify(ctx context.Context, disk *DiskPlan) (Verification, error) 
 		return v, err
 	}
 	result, err := j.Copier.Verify(ctx, VerifyRequest{
-		Payload: disk.Device, Bytes: disk.Payload, Source: &disk.Source,
+		Payload: disk.Where(), Image: disk.Filesystem != nil, Bytes: disk.Bytes(), Source: &disk.Source,
 		Pace: j.Plan.Options.Pace, Progress: j.progress(Verify, disk),
 	})
 	var differs *blockcopy.MismatchError

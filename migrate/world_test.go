@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/vmmigrate/vmmigrate/filesystem/filesystemtest"
 	"github.com/vmmigrate/vmmigrate/image"
 	"github.com/vmmigrate/vmmigrate/luks"
 	"github.com/vmmigrate/vmmigrate/luks/lukstest"
@@ -32,6 +33,7 @@ type world struct {
 	state string // the state directory
 	files string // where firmware state is
 	lvm   *lvmtest.Fake
+	fs    *filesystemtest.Fake
 	luks  *lukstest.Fake
 	virt  *domains
 	faults
@@ -58,9 +60,11 @@ type world struct {
 	remark   []string                        // what copies have to say
 	seed     byte
 	chosen   map[string]DiskOptions
-	folder   string          // where disks go to files, "" where they do not
-	filed    sync.Mutex      // guards what follows, also while mu is held
-	made     map[string]made // the files there
+	layout   Layout
+	images   map[string]map[string]*payload // images on file systems, by the volume and their names
+	folder   string                         // where disks go to files, "" where they do not
+	filed    sync.Mutex                     // guards what follows, also while mu is held
+	made     map[string]made                // the files there
 	inodes   int
 	// unmounted is when the folder's file system is not there.
 	unmounted bool
@@ -103,7 +107,8 @@ func newWorldIn(t complainer, dir string, sizes ...int64) *world {
 	t.Helper()
 	w := &world{
 		t: t, state: filepath.Join(dir, "state"), files: filepath.Join(dir, "files"), virt: newDomains(), secret: "geheim",
-		lvm: lvmtest.New(lvmtest.Group("vg0", mib, 200), lvmtest.Group("vg1", mib, 200)), luks: lukstest.New(),
+		lvm: lvmtest.New(lvmtest.Group("vg0", mib, 200), lvmtest.Group("vg1", mib, 200)), luks: lukstest.New(), fs: filesystemtest.New(),
+		images:  make(map[string]map[string]*payload),
 		sources: make(map[string]*source), payloads: make(map[string]*payload), inactive: make(map[string]bool), opened: make(map[string]luks.OpenOptions), devices: make(map[string][]string),
 	}
 	w.disarm()
@@ -112,8 +117,16 @@ func newWorldIn(t complainer, dir string, sizes ...int64) *world {
 	w.lvm.Removed = func(path string) {
 		w.luks.Forget(path)
 		w.mu.Lock()
-		delete(w.payloads, path)
+		w.forget(path)
 		w.mu.Unlock()
+	}
+	w.fs.Content = w.content
+	w.fs.Held = func(device string, held bool) {
+		var holders []string
+		if held {
+			holders = []string{"a mount"}
+		}
+		w.luks.Hold(strings.TrimPrefix(device, "/dev/mapper/"), holders...)
 	}
 	for _, path := range []string{w.state, w.files} {
 		if err := os.MkdirAll(path, 0o700); err != nil {
@@ -158,7 +171,7 @@ func noise(name string, size int64) []byte {
 // env is the world as the pipeline sees it.
 func (w *world) env() *Env {
 	return &Env{
-		Volumes: volumes{w}, Encryption: encryption{w}, Hypervisor: virt{w.virt, w}, Devices: devices{w}, Files: worldFiles{w}, Copier: copier{w}, Keyring: keyring{w},
+		Volumes: volumes{w}, Encryption: encryption{w}, Hypervisor: virt{w.virt, w}, Devices: devices{w}, Files: worldFiles{w}, Filesystems: filesystems{w}, Images: worldImages{w}, Copier: copier{w}, Keyring: keyring{w},
 		Reporter: w, Store: Store{Dir: w.state, Now: noon}, Random: dice(w.seed), Now: w.now,
 	}
 }
@@ -235,6 +248,9 @@ func (w *world) look() look {
 	}
 	for _, mapping := range mappings {
 		seen["mapping "+mapping.Name] = mapping.UUID + " on " + mapping.Device
+	}
+	for _, dir := range w.fs.Dirs() {
+		seen["folder "+dir], _ = w.fs.At(dir)
 	}
 	for name, domain := range w.virt.all() {
 		seen["domain "+name] = domain
@@ -325,6 +341,16 @@ func (w *world) wantMoved(before look, plan *Plan, what string) {
 			w.t.Fatalf("%s: the mapping %s is open: %v", what, disk.Mapper, open)
 		}
 		delete(now, "mapping "+disk.Mapper)
+		if f := disk.Filesystem; f != nil {
+			want := disk.Device
+			if plan.Options.Close {
+				want = ""
+			}
+			if at, there := now["folder "+f.Mount]; !there || at != want {
+				w.t.Fatalf("%s: %q is mounted on %s", what, at, f.Mount)
+			}
+			delete(now, "folder "+f.Mount)
+		}
 	}
 	w.wantRecorded(plan.Job, what)
 	clone := now["domain "+plan.Clone.Name]
@@ -362,7 +388,10 @@ func (w *world) wantMoved(before look, plan *Plan, what string) {
 func (w *world) compare(disk *DiskPlan) string {
 	w.mu.Lock()
 	source := w.sources[disk.Source.Path].bytes
-	p := w.payloads[w.luks.Resolve(disk.Volume.Path)]
+	p, size := w.payloads[w.luks.Resolve(disk.Volume.Path)], roundUp(int64(len(source)), 4096)
+	if disk.Filesystem != nil {
+		p, size = w.imageOf(disk), int64(len(source))
+	}
 	w.mu.Unlock()
 	if p == nil {
 		return "nothing was written"
@@ -372,7 +401,7 @@ func (w *world) compare(disk *DiskPlan) string {
 	switch {
 	case p.header != disk.LUKSUUID:
 		return "it was written under another header"
-	case int64(len(p.synced)) != roundUp(int64(len(source)), 4096):
+	case int64(len(p.synced)) != size:
 		return fmt.Sprintf("%d bytes for %d", len(p.synced), len(source))
 	case !slices.Equal(p.live, p.synced):
 		return "not all of it was flushed"

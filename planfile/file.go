@@ -30,6 +30,9 @@ type Choices struct {
 	VG, LVMType, ThinPool string
 	// TargetDir is the folder for files, instead of volumes.
 	TargetDir string
+	// Layout and FS are those of --layout, --fs-type, --fs-size and --fs-dir.
+	Layout migrate.Layout
+	FS     migrate.FSOptions
 	// PVs are the disks of --pv.
 	PVs []string
 	// BackingDirs are the folders of --backing-dir.

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
+	"github.com/vmmigrate/vmmigrate/filesystem"
 	"github.com/vmmigrate/vmmigrate/migrate"
 	"github.com/vmmigrate/vmmigrate/planfile"
 )
@@ -59,6 +60,8 @@ func choices() *rapid.Generator[planfile.Choices] {
 		number := optional(rapid.IntRange(1, 1<<31-1))
 		return planfile.Choices{
 			VG: optional(names()).Draw(t, "vg"), LVMType: optional(rapid.Just("raid1")).Draw(t, "type"), ThinPool: optional(names()).Draw(t, "pool"),
+			Layout:      rapid.SampledFrom([]migrate.Layout{"", migrate.BlockLayout, migrate.FilesystemLayout}).Draw(t, "layout"),
+			FS:          migrate.FSOptions{Type: optional(rapid.Just(filesystem.XFS)).Draw(t, "fs"), Size: optional(rapid.Int64Range(1, 1<<50)).Draw(t, "fs size"), Dir: rapid.SampledFrom([]string{"", "/srv/images"}).Draw(t, "fs dir")},
 			TargetDir:   rapid.SampledFrom([]string{"", "/srv/encrypted"}).Draw(t, "dir"),
 			PVs:         rapid.Map(rapid.SliceOfN(names(), 0, 2), absolute).Draw(t, "pvs"),
 			BackingDirs: rapid.Map(rapid.SliceOfN(names(), 0, 2), absolute).Draw(t, "backing"),

@@ -15,6 +15,11 @@ func (f *File) Options(vm VM, base migrate.Options) migrate.Options {
 	for _, c := range []Choices{f.Defaults, vm.Choices} {
 		o.VG = cmp.Or(c.VG, o.VG)
 		o.Dir = cmp.Or(c.TargetDir, o.Dir)
+		if c.Layout == migrate.BlockLayout {
+			o.FS = migrate.FSOptions{} // what was chosen for others is of no account
+		}
+		o.Layout = cmp.Or(c.Layout, o.Layout)
+		o.FS = migrate.FSOptions{Type: cmp.Or(c.FS.Type, o.FS.Type), Size: cmp.Or(c.FS.Size, o.FS.Size), Dir: cmp.Or(c.FS.Dir, o.FS.Dir)}
 		o.LVMType = cmp.Or(c.LVMType, o.LVMType)
 		o.ThinPool = cmp.Or(c.ThinPool, o.ThinPool)
 		o.Verify = cmp.Or(c.Verify, o.Verify)
@@ -103,10 +108,14 @@ func defaults(o migrate.Options) Choices {
 	c := Choices{
 		VG: o.VG, PVs: o.PVs, TargetDir: o.Dir, LVMType: o.LVMType, ThinPool: o.ThinPool, BackingDirs: o.BackingDirs, Verify: o.Verify,
 		Copy: copyOf(o),
+		FS:   o.FS,
 		LUKS: LUKS{
 			Type: string(o.LUKS.Type), Cipher: o.LUKS.Cipher, KeySize: o.LUKS.KeySize, Hash: o.LUKS.Hash, SectorSize: o.LUKS.Sector,
 			PBKDF: o.LUKS.PBKDF, PBKDFMemory: o.LUKS.PBKDFMemory, PBKDFForceIterations: o.LUKS.PBKDFIterations, IterTime: o.LUKS.IterTime,
 		},
+	}
+	if o.Layout != migrate.BlockLayout {
+		c.Layout = o.Layout
 	}
 	for _, flag := range []struct {
 		set  bool

@@ -13,6 +13,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/vmmigrate/vmmigrate/filesystem"
 	"github.com/vmmigrate/vmmigrate/luks"
 	"github.com/vmmigrate/vmmigrate/lvm"
 	"github.com/vmmigrate/vmmigrate/migrate"
@@ -91,8 +92,9 @@ func (r *reader) choices(f *fields) Choices {
 		VG: f.text("vg"), TargetDir: f.text("target-dir"), LVMType: f.text("lvm-type"), ThinPool: f.text("thin-pool"),
 		KeepMAC: f.boolean("keep-mac"), AllowDiscards: f.boolean("allow-discards"), EncryptAgain: f.boolean("encrypt-again"),
 		Autostart: f.boolean("autostart"),
-		Verify: migrate.VerifyMode(f.text("verify")),
+		Verify:    migrate.VerifyMode(f.text("verify")),
 	}
+	r.layout(f, &c)
 	c.PVs, c.BackingDirs = r.paths(f, "pvs"), r.paths(f, "backing-dirs")
 	if c.TargetDir != "" && !filepath.IsAbs(c.TargetDir) {
 		r.fail(f.place["target-dir"], "target-dir has to be an absolute path")
@@ -119,6 +121,20 @@ func (r *reader) choices(f *fields) Choices {
 	l.end()
 	c.Copy = r.copy(f.mapping("copy", "copy", false))
 	return c
+}
+
+// layout reads the layout and what is about file systems.
+func (r *reader) layout(f *fields, c *Choices) {
+	c.Layout, c.FS.Type, c.FS.Dir = migrate.Layout(f.text("layout")), filesystem.Type(f.text("fs-type")), f.text("fs-dir")
+	c.FS.Size = f.size("fs-size")
+	switch {
+	case c.Layout != "" && c.Layout != migrate.BlockLayout && c.Layout != migrate.FilesystemLayout:
+		r.fail(f.place["layout"], "layout is block or filesystem, not %q", c.Layout)
+	case c.FS.Type != "" && !filesystem.Supported(c.FS.Type):
+		r.fail(f.place["fs-type"], "fs-type is ext4 or xfs, not %q", c.FS.Type)
+	case c.FS.Dir != "" && !filepath.IsAbs(c.FS.Dir):
+		r.fail(f.place["fs-dir"], "fs-dir has to be an absolute path")
+	}
 }
 
 // paths reads a list of absolute paths.

@@ -104,6 +104,12 @@ func (*writer) choices(depth int, c Choices) string {
 		w.entry(depth, "pvs", flow(c.PVs))
 	}
 	w.text(depth, "target-dir", c.TargetDir)
+	w.text(depth, "layout", string(c.Layout))
+	w.text(depth, "fs-type", string(c.FS.Type))
+	if c.FS.Size > 0 {
+		w.entry(depth, "fs-size", formatSize(c.FS.Size))
+	}
+	w.text(depth, "fs-dir", c.FS.Dir)
 	w.text(depth, "lvm-type", c.LVMType)
 	w.text(depth, "thin-pool", c.ThinPool)
 	if len(c.BackingDirs) > 0 {

@@ -139,6 +139,8 @@ func statusRow(disk lifecycle.DiskStatus, now time.Time) []string {
 	switch {
 	case disk.Open:
 		access = "open"
+	case disk.Filesystem != nil && disk.Filesystem.Unlocked:
+		access = "open, not mounted"
 	case disk.OpenAs != "":
 		access = "open as " + disk.OpenAs
 	}
@@ -192,6 +194,9 @@ func (s *session) statusNotes(clone lifecycle.Status, disk lifecycle.DiskStatus)
 	who := clone.Name + " " + disk.Target
 	if disk.RecordedVolume != "" {
 		line(s.out, "\n%s", printable(fmt.Sprintf("%s: its volume is called %s now and not %s; it was found by its LUKS UUID.", who, disk.Volume, disk.RecordedVolume)))
+	}
+	if f := disk.Filesystem; f != nil && f.Mounted {
+		line(s.out, "\n%s", printable(fmt.Sprintf("%s: an image on %s, mounted on %s: %s of %s are free.", who, f.Type, f.Mount, humanize.IBytes(uint64(f.Free)), humanize.IBytes(uint64(f.Size)))))
 	}
 	if disk.Err == nil {
 		if disk.HeaderFile != "" {

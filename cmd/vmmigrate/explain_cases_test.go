@@ -34,7 +34,7 @@ func stopped(step migrate.StepName, err error) error {
 // he meets them.
 func explained() []explainCase {
 	var all []explainCase
-	for _, cases := range [][]explainCase{commandLineCases(), refusalCases(), domainCases(), jobCases(), aftermathCases(), stepCases(), copyCases(), lifeCases(), bootCases(), planFileCases(), imageCases(), successionCases(), retireCases(), adoptCases()} {
+	for _, cases := range [][]explainCase{commandLineCases(), refusalCases(), domainCases(), jobCases(), aftermathCases(), stepCases(), copyCases(), lifeCases(), layoutCases(), bootCases(), planFileCases(), imageCases(), successionCases(), retireCases(), adoptCases()} {
 		all = append(all, cases...)
 	}
 	return all

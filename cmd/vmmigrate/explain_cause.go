@@ -2,8 +2,11 @@ package main
 
 import (
 	"errors"
+	"strings"
+	"syscall"
 
 	"github.com/vmmigrate/vmmigrate/blockcopy"
+	"github.com/vmmigrate/vmmigrate/filesystem"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
 	"github.com/vmmigrate/vmmigrate/internal/command"
 	"github.com/vmmigrate/vmmigrate/luks"
@@ -46,6 +49,11 @@ func diskCause(err error) (a advice, ok bool) {
 		a.next = []string{command.Quote([]string{"blockdev", "--getsize64", short.Name})}
 	case errors.As(err, &read):
 		a.details = []string{"the source could not be read: see dmesg and its SMART data; a new run with --retries reads such places again"}
+	case errors.As(err, &write) && errors.Is(err, syscall.ENOSPC) && !strings.HasPrefix(write.Name, "/dev/"):
+		a.details = []string{
+			"the file system that the new image lies on is full; the guest's own disk is untouched",
+			"roll back and run again with a larger --fs-size, or make it larger (lvextend, cryptsetup resize, resize2fs or xfs_growfs) and go on",
+		}
 	case errors.As(err, &write), errors.As(err, &flush):
 		a.details = []string{"the new volume could not be written: see dmesg and its physical volume"}
 	case errors.As(err, &differs):
@@ -63,7 +71,18 @@ func encryptionCause(err error) (a advice, ok bool) {
 	var inUse *luks.InUseError
 	var exists *luks.ExistsError
 	var foreign *luks.ForeignError
+	var mounted *filesystem.BusyError
+	var unfit *filesystem.DirError
+	var mount *filesystem.MountError
 	switch {
+	case errors.As(err, &mounted):
+		a.next = []string{command.Quote([]string{"findmnt", "--submounts", "--target", mounted.Dir}), command.Quote([]string{"fuser", "-vm", mounted.Dir})}
+	case errors.As(err, &unfit):
+		a.details = []string{"move away what is there, and do it again"}
+		a.next = []string{command.Quote([]string{"ls", "-la", unfit.Dir})}
+	case errors.As(err, &mount):
+		a.details = []string{"the kernel says more in dmesg"}
+		a.next = []string{command.Quote([]string{"blkid", "-p", mount.Device})}
 	case errors.As(err, &foreign):
 		a.details = []string{"the LUKS header is this job's and the other mark is not: wipe what nobody needs (wipefs --offset), and go on"}
 		a.next = []string{command.Quote([]string{"wipefs", foreign.Device})}

@@ -64,6 +64,8 @@ func explainJob(err error) (advice, bool) {
 		a.state, a.next = unchanged, []string{"vmmigrate jobs"}
 	case errors.As(err, &lockedPayload) && lockedPayload.Clone != "":
 		a.state, a.next = unchanged, []string{"vmmigrate unlock " + named(lockedPayload.Clone)}
+	case errors.As(err, &lockedPayload) && lockedPayload.Mount != "":
+		a.next = []string{command.Quote([]string{"mount", "/dev/mapper/" + lockedPayload.Mapper, lockedPayload.Mount})}
 	case errors.As(err, &lockedPayload):
 		open := []string{"cryptsetup", "open", lockedPayload.Volume, lockedPayload.Mapper}
 		if lockedPayload.HeaderFile != "" {

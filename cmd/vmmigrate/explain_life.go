@@ -132,6 +132,7 @@ func explainRun(err error) (advice, bool) {
 	var start *lifecycle.StartError
 	var still *lifecycle.StillRunningError
 	var lock *lifecycle.LockError
+	var mount *lifecycle.MountError
 	a := advice{what: err.Error(), exit: exitRefused, state: unchanged}
 	switch {
 	case errors.As(err, &conflict):
@@ -148,6 +149,10 @@ func explainRun(err error) (advice, bool) {
 		}
 		a.details = explainCause(start.Err).details
 		a.next = []string{"vmmigrate status " + named(start.Clone)}
+	case errors.As(err, &mount):
+		cause := explainCause(mount.Err)
+		a.exit, a.state, a.details = exitFailed, "it is locked again, unless it was open before", cause.details
+		a.next = append(cause.next, "vmmigrate status "+named(mount.Clone))
 	case errors.As(err, &still):
 		explainStillRunning(&a, still)
 	case errors.As(err, &lock):

@@ -72,7 +72,7 @@ func TestEveryTypedErrorIsInTheTable(t *testing.T) {
 	for _, c := range explained() {
 		mark(covered, c.err)
 	}
-	for _, dir := range []string{"migrate", "migrate/journal", "planfile", "lifecycle", "boot", "lvm", "luks", "domainxml", "hypervisor", "blockcopy", "internal/command", "cmd/vmmigrate"} {
+	for _, dir := range []string{"migrate", "migrate/journal", "planfile", "lifecycle", "boot", "filesystem", "lvm", "luks", "domainxml", "hypervisor", "blockcopy", "internal/command", "cmd/vmmigrate"} {
 		for _, name := range errorTypes(t, filepath.Join("../..", dir)) {
 			if name = filepath.Base(dir) + "." + name; dir == "cmd/vmmigrate" {
 				name = "main" + strings.TrimPrefix(name, "vmmigrate")

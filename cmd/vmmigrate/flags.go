@@ -9,6 +9,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
+	"github.com/vmmigrate/vmmigrate/filesystem"
 	"github.com/vmmigrate/vmmigrate/luks"
 	"github.com/vmmigrate/vmmigrate/migrate"
 )
@@ -38,6 +39,10 @@ func targetFlags() []cli.Flag {
 		&cli.StringSliceFlag{KeepSpace: true, Name: "target-device", Category: categoryTarget, Usage: "put a disk onto the blank device `DISK=PATH` that exists already, or PATH if only one disk moves; may be given several times"},
 		&cli.StringFlag{Name: "target-dir", Category: categoryTarget, Usage: "put the disks into files in the folder `DIR` instead of volumes, for a host without LVM"},
 		&cli.StringSliceFlag{KeepSpace: true, Name: "header", Category: categoryTarget, Usage: "put a disk's LUKS header into the new file `DISK=FILE`, apart from its volume, or FILE if only one disk moves; may be given several times"},
+		&cli.StringFlag{Name: "layout", Category: categoryTarget, Value: string(migrate.BlockLayout), Usage: "lay the disks out as `LAYOUT`: block, where the decrypted volume is the disk, or filesystem, where a qcow2 disk stays a qcow2 image on a file system in its volume"},
+		&cli.StringFlag{Name: "fs-type", Category: categoryTarget, Usage: "with --layout filesystem, make file systems of `TYPE`: ext4 or xfs (default: ext4)"},
+		&cli.StringFlag{Name: "fs-size", Category: categoryTarget, Usage: "with --layout filesystem, make each of `SIZE`, such as 30G (default: room for the image with all of it allocated)"},
+		&cli.StringFlag{Name: "fs-dir", Category: categoryTarget, Usage: "with --layout filesystem, make the mount points in the folder `DIR` (default: " + migrate.MountDir + ")"},
 		&cli.StringFlag{Name: "name", Category: categoryTarget, Usage: "call the clone `NAME` (default: the VM's name and -luks), or the VM that --disk makes"},
 		&cli.StringFlag{Name: "lv-name", Category: categoryTarget, Usage: "call the volume `LV`, with -TARGET behind it if there are several (default: VM-TARGET-luks)"},
 		&cli.StringFlag{Name: "lvm-type", Category: categoryTarget, Usage: "make volumes of `TYPE`: linear, striped, raid1, raid10 or thin (default: linear)"},
@@ -79,6 +84,7 @@ func copyFlags() []cli.Flag {
 func options(c *cli.Context) (migrate.Options, error) {
 	o := migrate.Options{
 		VG: strings.Join(c.StringSlice("vg"), ","), PVs: c.StringSlice("pv"), Dir: c.String("target-dir"), Clone: c.String("name"), LV: c.String("lv-name"), LVMType: c.String("lvm-type"), ThinPool: c.String("thin-pool"),
+		Layout: migrate.Layout(c.String("layout")), FS: migrate.FSOptions{Type: filesystem.Type(c.String("fs-type")), Dir: c.String("fs-dir")},
 		Autostart: c.Bool("autostart"),
 		Perf: migrate.PerfOptions{
 			NoReadWorkqueue: c.Bool("perf-no_read_workqueue"), NoWriteWorkqueue: c.Bool("perf-no_write_workqueue"),
@@ -102,6 +108,9 @@ func options(c *cli.Context) (migrate.Options, error) {
 		return o, err
 	}
 	var err error
+	if o.FS.Size, err = size(c, "fs-size"); err != nil {
+		return o, err
+	}
 	if o.Pace.MaxRate, err = size(c, "max-rate"); err != nil {
 		return o, err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/vmmigrate/vmmigrate/filesystem"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
 	"github.com/vmmigrate/vmmigrate/image"
 	"github.com/vmmigrate/vmmigrate/internal/command"
@@ -77,7 +78,7 @@ func (s *session) host(ctx context.Context, c *cli.Context, readOnly bool) (env 
 	}
 	env = &migrate.Env{
 		Volumes: lvm.New(runner), Encryption: luks.New(runner), KeySlots: luks.New(runner), Hypervisor: conn,
-		Devices: devices, Files: devices, Copier: migrate.BlockCopier{Images: images, Rates: new(migrate.Rates)},
+		Devices: devices, Files: devices, Filesystems: filesystem.New(runner), Images: devices, Copier: migrate.BlockCopier{Images: images, Rates: new(migrate.Rates)},
 		Drafts: virtinstall.New(runner, c.String(flagConnect)),
 		Store:  s.store(c),
 		Random: rand.Reader, Now: time.Now,

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/vmmigrate/vmmigrate/boot"
+	"github.com/vmmigrate/vmmigrate/filesystem"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
 	"github.com/vmmigrate/vmmigrate/internal/command"
 	"github.com/vmmigrate/vmmigrate/lifecycle"
@@ -85,7 +86,7 @@ func (s *session) managerOn(ctx context.Context, c *cli.Context, keys lifecycle.
 	}
 	cryptsetup := lifecycle.NewCryptsetup(runner)
 	return &lifecycle.Manager{
-		Volumes: lvm.New(runner), Encryption: cryptsetup, Hypervisor: conn, Devices: lifecycle.Host{},
+		Volumes: lvm.New(runner), Encryption: cryptsetup, Hypervisor: conn, Devices: lifecycle.Host{}, Filesystems: filesystem.New(runner),
 		Boot: &boot.Host{Run: runner}, Enroller: cryptsetup, AtBoot: atBoot(c),
 		Keys: keys, StateDir: s.stateDir, Now: time.Now, Wait: lifecycle.Sleep,
 	}, conn, nil

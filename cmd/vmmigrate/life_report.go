@@ -60,6 +60,10 @@ func lifeLine(e lifecycle.Event) string {
 		return fmt.Sprintf("%s: unlocked%s: %s", who, took, e.Message)
 	case lifecycle.Locked:
 		return fmt.Sprintf("%s: locked%s", who, took)
+	case lifecycle.Mounted:
+		return fmt.Sprintf("%s: mounted%s: %s", who, took, e.Message)
+	case lifecycle.Unmounted:
+		return fmt.Sprintf("%s: unmounted%s: %s", who, took, e.Message)
 	case lifecycle.Started:
 		return fmt.Sprintf("%s: started%s", who, took)
 	case lifecycle.Stopped:

@@ -87,6 +87,13 @@ func (s *session) describe(b *strings.Builder, plan *migrate.Plan, estimate migr
 		}
 	}
 	for _, disk := range plan.Disks {
+		if f := disk.Filesystem; f != nil {
+			say("")
+			say("  %-11s %s, %s, mounted on %s", "Files "+printable(disk.Target), f.Type, humanize.IBytes(uint64(disk.Payload)), printable(f.Mount))
+			say("  %-11s %s (qcow2, %s clusters)", "  image", printable(f.Image), humanize.IBytes(uint64(f.Cluster)))
+		}
+	}
+	for _, disk := range plan.Disks {
 		if len(disk.Volume.PVs) > 0 {
 			say("")
 			say("  %-11s only on %s", "Volume "+printable(disk.Target), printable(strings.Join(disk.Volume.PVs, ", ")))

@@ -225,6 +225,13 @@ func (f *Fake) Hold(dir string, holders ...string) {
 	}
 }
 
+// Forget is to be told when what lay on a device is gone.
+func (f *Fake) Forget(content string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.made, content)
+}
+
 // Put makes a file, in a folder that comes to be where it is not there.
 func (f *Fake) Put(path string) {
 	f.mu.Lock()
