@@ -16,8 +16,8 @@ func TestAHeaderOverwrittenWithNoiseComesBackAndSoDoTheBytes(t *testing.T) {
 	before := h.sh(t, `cryptsetup open --readonly --key-file "$1" /dev/vg0/imap-vda-luks x; sha256sum </dev/mapper/x; cryptsetup close x`, scenario.KeyFile)
 
 	// What run has made can be moved off the host, and is still known of.
-	h.sh(t, `cd /var/lib/vmmigrate/jobs/*/; sha256sum -c *.sha256; mkdir /root/stick; mv *.luks-header* /root/stick/; cd /root/stick; sha256sum -c *.sha256`)
-	h.does(t, 0, []string{"status", "imap-luks"}, "moved away")
+	h.sh(t, `cd "$1"/jobs/*/; sha256sum -c *.sha256; mkdir /root/stick; mv *.luks-header* /root/stick/; cd /root/stick; sha256sum -c *.sha256`, kept)
+	h.does(t, 0, []string{"--state-dir", kept, "status", "imap-luks"}, "moved away")
 	h.does(t, 0, []string{"header", "check", "imap-luks", "/root/stick/vda.luks-header"}, "vda  current")
 
 	h.does(t, 0, []string{"header", "backup", "imap-luks"}, "vda: header saved to /var/lib/vmmigrate/headers/", "Move them off this host")

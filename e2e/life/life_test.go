@@ -146,10 +146,12 @@ func TestWhatWasDoneBehindOurBackIsNamed(t *testing.T) {
 	t.Run("a clone that was undefined", func(t *testing.T) {
 		h.sh(t, `virsh dumpxml --inactive --security-info imap-luks >/root/clone.xml; virsh -q undefine imap-luks`)
 		h.does(t, 3, with("start", "imap-luks"), `libvirt has no VM "imap-luks"`, "vg0/imap-vda-luks, made by job", "virsh define FILE")
-		h.does(t, 0, []string{"status"}, "There are no clones", "belongs to no VM", "virsh define /var/lib/vmmigrate/jobs/")
+		h.does(t, 0, []string{"status"}, "There are no clones", "belongs to no VM")
 		// It is locked, so that nobody can tell what its guest has written.
-		h.does(t, 3, []string{"rollback", "imap", "--yes"}, `the clone "imap-luks" is not defined`, "is locked", "cryptsetup open /dev/vg0/imap-vda-luks cr_imap_vda", "virsh define /var/lib/vmmigrate/jobs/", "rollback --force")
-		h.sh(t, `lvs vg0/imap-vda-luks; virsh -q define /var/lib/vmmigrate/jobs/*/clone.xml; virsh -q undefine imap-luks`)
+		definition := "virsh define " + kept + "/jobs/"
+		h.does(t, 0, []string{"--state-dir", kept, "status"}, "belongs to no VM", definition)
+		h.does(t, 3, []string{"--state-dir", kept, "rollback", "imap", "--yes"}, `the clone "imap-luks" is not defined`, "is locked", "cryptsetup open /dev/vg0/imap-vda-luks cr_imap_vda", definition, "rollback --force")
+		h.sh(t, `lvs vg0/imap-vda-luks; virsh -q define "$1"/jobs/*/clone.xml; virsh -q undefine imap-luks`, kept)
 		h.sh(t, `virsh -q define /root/clone.xml`)
 		h.does(t, 3, with("start", "imap"), "its clone is called imap-luks")
 	})

@@ -25,10 +25,13 @@ func TestMain(m *testing.M) {
 // host is a stage on which imap was moved, and the state directory is gone.
 type host struct{ *scenario.Stage }
 
+// kept is what the state directory was.
+const kept = "/root/kept"
+
 func set(t *testing.T, run ...string) host {
 	t.Helper()
 	h := setKeeping(t, run...)
-	h.sh(t, `find /var/lib/vmmigrate -mindepth 1 -delete`)
+	h.sh(t, `cp -a /var/lib/vmmigrate "$1"; find /var/lib/vmmigrate -mindepth 1 -delete`, kept)
 	return h
 }
 

@@ -252,8 +252,11 @@ func flags(o luks.OpenOptions) []string {
 		set  bool
 		name string
 	}{
-		{o.AllowDiscards, "allow-discards"}, {o.SameCPUCrypt, "same-cpu-crypt"}, {o.SubmitFromCryptCPUs, "submit-from-crypt-cpus"},
-		{o.NoReadWorkqueue, "no-read-workqueue"}, {o.NoWriteWorkqueue, "no-write-workqueue"},
+		{o.AllowDiscards, "allow-discards"},
+		{o.SameCPUCrypt, "same-cpu-crypt"},
+		{o.SubmitFromCryptCPUs, "submit-from-crypt-cpus"},
+		{o.NoReadWorkqueue, "no-read-workqueue"},
+		{o.NoWriteWorkqueue, "no-write-workqueue"},
 	} {
 		if flag.set {
 			all = append(all, flag.name)
