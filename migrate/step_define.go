@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/google/renameio/v2"
-
 	"github.com/vmmigrate/vmmigrate/domainxml"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
 	"github.com/vmmigrate/vmmigrate/migrate/journal"
@@ -223,11 +221,10 @@ func (define) Do(ctx context.Context, job *Job, _ *DiskPlan, _ Standing) error {
 // keepDefinition puts the clone's definition into the job's folder.
 func (j *Job) keepDefinition(xml []byte) error {
 	path := filepath.Join(j.Dir, definitionFile)
-	err := renameio.WriteFile(path, xml, 0o600, renameio.WithPermissions(0o600))
-	if err == nil {
-		err = syncPath(j.Dir) // renameio flushes the file and not its name
+	if err := writeWhole(path, xml); err != nil {
+		return err
 	}
-	if err != nil {
+	if err := syncPath(j.Dir); err != nil {
 		return &journal.WriteError{Path: path, Err: err}
 	}
 	return nil

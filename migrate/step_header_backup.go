@@ -7,10 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/google/renameio/v2"
-
 	"github.com/vmmigrate/vmmigrate/luks"
-	"github.com/vmmigrate/vmmigrate/migrate/journal"
 )
 
 // headerBackup copies the LUKS headers into the job's folder: a damaged header
@@ -77,8 +74,8 @@ func (j *Job) describeBackup(disk *DiskPlan) error {
 		LUKS: disk.LUKSUUID, Type: j.Plan.Options.LUKS.Type, Offset: disk.Offset, VolumeSize: disk.Volume.Size,
 	}
 	for _, path := range []string{beside, note} {
-		if err := renameio.WriteFile(path, said.Text(), 0o600, renameio.WithPermissions(0o600)); err != nil {
-			return &journal.WriteError{Path: path, Err: err}
+		if err := writeWhole(path, said.Text()); err != nil {
+			return err
 		}
 	}
 	return nil
