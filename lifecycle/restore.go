@@ -203,6 +203,10 @@ func (m *Manager) writeHeader(ctx context.Context, disk *Disk, backup string) er
 	if err := writeFlushed(part, data); err != nil {
 		return err
 	}
+	if info, err := os.Stat(part); err == nil && info.Mode().Perm()&0o077 != 0 {
+		// To have it is worth more than to have it hidden.
+		m.report(Event{Event: Warning, Disk: disk.Target, Message: to + " can be read by others: its file system takes no mode; mount it with umask=077"})
+	}
 	if gone {
 		return publish(part, to)
 	}

@@ -22,6 +22,9 @@ type FolderFacts struct {
 	System string
 	// Volatile is one in memory, and Network one on another host.
 	Volatile, Network, ReadOnly bool
+	// Shown is true where every file is to be seen by others than its owner,
+	// whatever mode it is given, as on vfat that was not mounted with umask=077.
+	Shown bool
 	// Root is true for the file system that / is on.
 	Root bool
 	// Loose is true when others than root may write there.
@@ -70,6 +73,7 @@ func (Host) Folder(_ context.Context, path string) (FolderFacts, error) {
 		Device: fmt.Sprintf("%d:%d", unix.Major(stat.Dev), unix.Minor(stat.Dev)), Inode: fmt.Sprint(stat.Ino),
 		Free: int64(system.Bavail) * system.Frsize, System: kind.name, Network: kind.network, Volatile: special && !kind.network,
 		ReadOnly: system.Flags&unix.ST_RDONLY != 0, Root: root.Dev == stat.Dev,
+		Shown: (system.Type == unix.MSDOS_SUPER_MAGIC || system.Type == unix.EXFAT_SUPER_MAGIC) && stat.Mode&0o077 != 0,
 		Loose: stat.Uid != 0 || stat.Mode&0o022 != 0,
 		Has:   make(map[string]bool),
 	}
@@ -110,13 +114,23 @@ func (Host) Make(_ context.Context, path string, size int64) (inode string, err 
 
 // forOwner keeps a file from others. A umask can only have taken away. A file
 // system without modes of its own, as vfat, shows what it was mounted with, and
-// takes no other.
+// passes over any other without a word.
 func forOwner(file *os.File) error {
-	info, err := file.Stat()
-	if err != nil || info.Mode().Perm()&0o077 == 0 && info.Mode().Perm()&0o600 == 0o600 {
+	hidden := func() (bool, error) {
+		info, err := file.Stat()
+		return err == nil && info.Mode().Perm()&0o677 == 0o600, err
+	}
+	if done, err := hidden(); done || err != nil {
 		return err
 	}
-	return file.Chmod(0o600)
+	if err := file.Chmod(0o600); err != nil {
+		return err
+	}
+	done, err := hidden()
+	if err == nil && !done {
+		err = &fs.PathError{Op: "keep from others", Path: file.Name(), Err: errors.New("its file system takes no mode; mount it with umask=077")}
+	}
+	return err
 }
 
 // Move implements Files.

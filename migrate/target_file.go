@@ -72,6 +72,9 @@ func (d *Decider) judgeFolder(plan *Plan, disk *DiskPlan, path string, size int6
 	case folder.ReadOnly:
 		block(TargetUnfit, "mount it read-write, or "+other, "is on a file system that is mounted read-only")
 	}
+	if folder.Shown {
+		block(TargetUnfit, "mount it with umask=077, or "+other, "is on a file system that shows every file to every user, whatever its mode")
+	}
 	if folder.Loose {
 		block(TargetUnfit, command.Quote([]string{"chmod", "go-w", dir})+", or "+other, "can be written by others than root, who could put another file in a volume's place")
 	}

@@ -158,6 +158,7 @@ func headerCases() []headerCase {
 		{"its folder is no folder", TargetUnfit, "can't be used", func(_ *situation, f *FolderFacts) { f.Err = errors.New("it is no folder") }},
 		{"its folder is in memory", TargetUnfit, "gone with the next boot", func(_ *situation, f *FolderFacts) { f.Volatile, f.System = true, "tmpfs" }},
 		{"its folder is read-only", TargetUnfit, "read-only", func(_ *situation, f *FolderFacts) { f.ReadOnly = true }},
+		{"others may read whatever is there", TargetUnfit, "umask=077", func(_ *situation, f *FolderFacts) { f.Shown = true }},
 		{"others may write there", TargetUnfit, "chmod go-w", func(_ *situation, f *FolderFacts) { f.Loose = true }},
 		{"it is there already", TargetTaken, "has a file imap-vda.header already", func(_ *situation, f *FolderFacts) { f.Has = map[string]bool{"imap-vda.header": true} }},
 		{"there is no room", TargetSmall, "16,777,216 bytes are needed and 1,024 are free", func(_ *situation, f *FolderFacts) { f.Free = 1024 }},
