@@ -213,7 +213,7 @@ func TestOptionsThatContradictEachOtherAreRefused(t *testing.T) {
 		"--key-size":     func(o *Options) { o.LUKS.KeySize = 511 },
 		"--key-size ":    func(o *Options) { o.LUKS.KeySize = 0 },
 		"--lvm-type":     func(o *Options) { o.LVMType = "thin" },
-		"--lvm-type ":    func(o *Options) { o.LVMType = "thn" },
+		"--lvm-type ":    func(o *Options) { o.LVMType = "stripped" },
 		"--pbkdf  ":      func(o *Options) { o.LUKS.PBKDF = "argon" },
 		"--iter-time":    func(o *Options) { o.LUKS.IterTime = -4 },
 		"--retries":      func(o *Options) { o.Pace.Retries = -1 },

@@ -174,7 +174,7 @@ func TestWhatIsWrongIsSaidWithLineAndColumn(t *testing.T) {
 		{"a disk twice", head + "    disks:\n      - target: vda\n      - target: vda\n", 6, 9, `the disk "vda"`},
 		{"a size without a unit", head + "    disks:\n      - target: vda\n        size: 1000\n", 6, 15, "lacks a unit"},
 		{"a size in quotes without a unit", head + "    disks:\n      - target: vda\n        size: '1000'\n", 6, 15, "lacks a unit"},
-		{"a kind of volume that there is not", head + "    lvm-type: thn\n", 4, 5, `"thn" is no layout`},
+		{"a kind of volume that there is not", head + "    lvm-type: stripped\n", 4, 5, `"stripped" is no layout`},
 		{"a LUKS that there is not", head + "    luks: {type: luks3}\n", 4, 12, `"luks3" is no type`},
 		{"a PBKDF that there is not", head + "    luks: {pbkdf: argon}\n", 4, 12, `not "argon"`},
 		{"a probe that there is not", head + "    copy: {perf-probe: x}\n", 4, 12, `not "x"`},

@@ -264,10 +264,10 @@ var schemaOf = map[string]string{
 	"vmmigrate status": "status.schema.json", "vmmigrate trim check": "trim.schema.json",
 	"vmmigrate header backup": "header-backup.schema.json", "vmmigrate header check": "header-check.schema.json",
 	"vmmigrate start, stop, unlock, lock, autostart, header restore, key (an object a line)": "life-events.schema.json",
-	"vmmigrate run --dry-run": "rehearsal.schema.json",
-	"the record that vmmigrate retire leaves": "retirement.schema.json",
+	"vmmigrate run --dry-run":                     "rehearsal.schema.json",
+	"the record that vmmigrate retire leaves":     "retirement.schema.json",
 	"the file of vmmigrate plan --save (as YAML)": "plan-file.schema.json",
-	"vmmigrate plan": "plan.schema.json", "vmmigrate jobs": "jobs.schema.json", "vmmigrate verify": "verify.schema.json",
+	"vmmigrate plan":                              "plan.schema.json", "vmmigrate jobs": "jobs.schema.json", "vmmigrate verify": "verify.schema.json",
 	"vmmigrate run, resume, rollback, cutover, retire (an object a line)": "events.schema.json",
 }
 
