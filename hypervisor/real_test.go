@@ -188,7 +188,7 @@ func TestARealDaemonThatHangsCostsItsTimeAndNoMore(t *testing.T) {
 		begin := time.Now()
 		err := ask()
 		var limit *hypervisor.TimeoutError
-		if !errors.As(err, &limit) || time.Since(begin) > 7*time.Second {
+		if !errors.As(err, &limit) || time.Since(begin) > 30*time.Second {
 			t.Errorf("%s: after %s %v", what, time.Since(begin), err)
 		}
 		t.Logf("%s: after %s %v", what, time.Since(begin).Round(time.Millisecond), err)

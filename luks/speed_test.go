@@ -28,7 +28,7 @@ func TestSpeedIsMeasuredOrSaysWhyNot(t *testing.T) {
 		t.Errorf("%g bytes a second, %v", rate, err)
 	}
 	t.Logf("%.0f bytes a second, %v", rate, err)
-	if took := time.Since(begin); took > 5*time.Second {
+	if took := time.Since(begin); took > 30*time.Second {
 		t.Errorf("it took %s", took)
 	}
 	if rate, err := Speed(t.Context(), "rot13-xts-plain64", 512, time.Millisecond); err == nil || rate != 0 {

