@@ -160,11 +160,14 @@ func statusRow(disk lifecycle.DiskStatus, now time.Time) []string {
 			backup += ", moved away"
 		}
 	}
-	return []string{disk.Target + " " + access, disk.Volume, cipher, slots, backup, discards(disk.Discard)}
+	return []string{disk.Target + " " + access, disk.Volume, cipher, slots, backup, discards(disk)}
 }
 
-func discards(d lifecycle.DiscardStatus) string {
+func discards(disk lifecycle.DiskStatus) string {
+	d := disk.Discard
 	switch {
+	case disk.Filesystem != nil && d.VM && !d.Crypt:
+		return "freed on its file system"
 	case d.VM && d.Crypt:
 		return "passed"
 	case d.VM:
