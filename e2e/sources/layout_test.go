@@ -173,7 +173,7 @@ func (h host) fillsUp(t *testing.T) {
 func (h host) succeeds(t *testing.T) {
 	h.does(t, 0, migrate([]string{"tight"}, append(onFiles, "--fs-type", "xfs", "--start")...), "xfs")
 	h.does(t, 0, []string{"stop", "tight-luks", "--timeout", "0s", "--force"}, "unmounted")
-	h.does(t, 0, []string{"cutover", "tight-luks", "--yes"})
+	h.does(t, 0, []string{"cutover", "tight-luks"})
 	h.does(t, 0, []string{"start", "tight", "--key-file", scenario.KeyFile}, "mounted", "started")
 	h.does(t, 0, []string{"stop", "tight", "--timeout", "0s", "--force"}, "unmounted")
 	t.Log(h.does(t, 0, []string{"retire", "tight", "--method", "zero", "--confirm", "tight", "--key-file", scenario.KeyFile}).Stdout)
