@@ -43,9 +43,8 @@ func (e *Env) GatherNamed(ctx context.Context, facts *Facts, options Options) er
 // against it.
 func (e *Env) gatherEncryption(ctx context.Context, facts *Facts, chosen LUKSOptions) error {
 	usual := DefaultLUKS()
-	usual.PBKDFMemory, usual.PBKDFIterations, usual.IterTime = chosen.PBKDFMemory, chosen.PBKDFIterations, chosen.IterTime
-	if _, known := facts.Untaken[chosen]; known || chosen == usual {
-		return nil
+	if _, known := facts.Untaken[chosen]; known || chosen.Cipher == usual.Cipher && chosen.KeySize == usual.KeySize && chosen.Hash == usual.Hash {
+		return nil // the rest is cryptsetup's own, and Options.Validate knows it
 	}
 	err := e.Encryption.Try(ctx, chosen.spec())
 	if ctx.Err() != nil {
