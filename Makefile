@@ -21,7 +21,7 @@ build:
 
 # Hosts wait as much as they work: the crash tests run beside the others.
 test: setup unit corpus
-	$(MAKE) -j2 --output-sync=target e2e crash-share
+	$(MAKE) -j2 e2e crash-share
 
 # What draws its cases draws the same ones each time, so that a red run is the
 # change's doing; SEED=0 draws others, and prints which when it fails.

@@ -37,6 +37,7 @@ func built(t *testing.T, dir, umask, zone, language string) map[string]string {
 	}
 	c := exec.CommandContext(t.Context(), "sh", "-euc", `
 		umask "$1"; mkdir -p "$2"; cd "$3"
+		unset MAKEFLAGS MFLAGS MAKELEVEL # of the make that runs the tests
 		{ git ls-files -z --cached --others --exclude-standard; printf '.git\0'; } |
 			tar -c --null --files-from - | tar -x -C "$2"
 		make -s NFPM="$3/.cache/bin/nfpm" "$3/.cache/bin/nfpm" >&2
