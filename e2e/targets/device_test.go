@@ -67,3 +67,16 @@ func TestADiskGoesToAnEmptyVolumeThatIsNotRemoved(t *testing.T) {
 		t.Errorf("the volume was %s and is %s", before, after)
 	}
 }
+
+// A cache in front of a volume is lvm2's to make; what goes through it comes back.
+func TestADiskGoesToACachedVolume(t *testing.T) {
+	sh(t, `vm cached 8; lvcreate -qy -W y -L 32M -n slow vg0 /dev/ubda; lvcreate -qy -L 8M -n fast vg0
+lvconvert -qy --type cache --cachevol fast --cachesettings migration_threshold=16384 vg0/slow`)
+	does(t, 0, run("cached", "--target-device", "/dev/vg0/slow", "--confirm-device", "/dev/vg0/slow"), "is now cached-luks")
+	does(t, 0, []string{"lock", "cached-luks"})
+	sh(t, `[ "$(lvs --noheadings -o segtype vg0/slow | xargs)" = cache ]; lvconvert -qy --uncache vg0/slow`)
+	does(t, 0, []string{"unlock", "cached-luks", "--key-file", "/root/imap.key"})
+	sh(t, `same /dev/mapper/cr_cached_vda cached`)
+	does(t, 0, []string{"rollback", "cached", "--yes"})
+	sh(t, `lvremove -qy vg0/slow`)
+}
