@@ -14,7 +14,7 @@ func TestAVolumeLiesOnTheDiskThatWasNamed(t *testing.T) {
 	does(t, 2, []string{"plan", "--vm", "onpv", "--pv", "ubdb"}, "--pv", "no absolute path")
 	sh(t, `pvchange -q -x n /dev/ubdb`)
 	does(t, 3, []string{"plan", "--vm", "onpv", "--pv", "/dev/ubdb"}, "pvchange -x y /dev/ubdb")
-	sh(t, `pvchange -q -x y /dev/ubdb; lvcreate -qy -an -Zn -L 496M -n filler vg0 /dev/ubdb`)
+	sh(t, `pvchange -q -x y /dev/ubdb; lvcreate -qy -an -Zn -l 100%PVS -n filler vg0 /dev/ubdb`)
 	does(t, 3, []string{"plan", "--vm", "onpv", "--pv", "/dev/ubdb"}, "has not enough room", "on /dev/ubdb", "allow more disks with --pv")
 	sh(t, `lvremove -qy vg0/filler`)
 
