@@ -59,6 +59,13 @@ func TestTheRealToolsDoWhatTheFakesDo(t *testing.T) {
 				}
 				c.Env = []string{"REALHOST_DISKS=" + h.Device(0) + "1," + h.Device(0) + "2"}
 			}
+			if suite.folder == "image" {
+				const small = "/run/small"
+				if _, err := h.Shell(t.Context(), `mkdir "$1"; mount -t tmpfs -o size=12M small "$1"`, small); err != nil {
+					t.Fatal(err)
+				}
+				c.Env = []string{"SMALL_FOLDER=" + small}
+			}
 			c.Stdout, c.Stderr = t.Output(), t.Output()
 			if _, err := c.Run(t.Context()); err != nil {
 				t.Errorf("%v\n%s", err, h.ConsoleTail())
