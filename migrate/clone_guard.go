@@ -12,6 +12,7 @@ import (
 	"github.com/vmmigrate/vmmigrate/blockcopy"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
 	"github.com/vmmigrate/vmmigrate/lvm"
+	"github.com/vmmigrate/vmmigrate/migrate/journal"
 )
 
 // guardClone keeps a rollback from destroying what a started clone's guest has
@@ -146,6 +147,27 @@ func (j *Job) incomparable(ctx context.Context, disk *DiskPlan) (evidence string
 		return "the record of the copy is gone", nil, nil
 	}
 	return "", chunks, err
+}
+
+// mayOverwrite returns a *GuestWroteError for a disk that the clone was defined on
+// as it is: whatever is the matter with our record of it, its guest may have run
+// since. A header that was made after that makes noise of all there was.
+func (j *Job) mayOverwrite(disk *DiskPlan, why error) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	defined := false
+	for _, r := range j.journal.Records() {
+		switch {
+		case StepName(r.Step) == Define && r.Kind == journal.Intent:
+			defined = true
+		case StepName(r.Step) == Define && r.Kind == journal.Undone, StepName(r.Step) == Format && r.Disk == disk.Target && r.Kind == journal.Done:
+			defined = false
+		}
+	}
+	if !defined {
+		return nil
+	}
+	return &GuestWroteError{Clone: j.Plan.Clone.Name, Disk: disk.Target, Definition: j.Store.Definition(j.Plan.Job), Err: why}
 }
 
 // openOurs says whether the mapping of a disk's name is open, and of its volume.

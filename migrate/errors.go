@@ -218,3 +218,21 @@ func (e *DifferenceError) Error() string { return fmt.Sprintf("verification of %
 
 // Unwrap returns the cause.
 func (e *DifferenceError) Unwrap() error { return e.Err }
+
+// GuestWroteError says that a disk would have to be copied anew, and that the
+// clone had been defined on it by then: its guest may have written there.
+type GuestWroteError struct {
+	// Clone is its name, and Disk the target.
+	Clone, Disk string
+	// Definition is the file that the clone can be defined from again, or "".
+	Definition string
+	// Err is why it would have to be copied anew.
+	Err error
+}
+
+func (e *GuestWroteError) Error() string {
+	return fmt.Sprintf("the guest of %s may have written to its disk %s, which is not copied over: %v", e.Clone, e.Disk, e.Err)
+}
+
+// Unwrap returns why it would have to be copied anew.
+func (e *GuestWroteError) Unwrap() error { return e.Err }

@@ -44,6 +44,16 @@ func (copyDisk) Check(_ context.Context, job *Job, disk *DiskPlan) (Standing, er
 	return Present, nil
 }
 
+// wholly says whether every chunk is recorded as copied, so that none is again.
+func (j *Job) wholly(disk *DiskPlan) bool {
+	chunks, err := j.recorded(disk)
+	if err != nil || chunks == nil {
+		return false
+	}
+	defer chunks.Close() // it was only read
+	return chunks.Complete()
+}
+
 // copyNote is what is recorded of a copy, whenever it stops. Seconds and
 // samples are of all its runs.
 type copyNote struct {
@@ -93,6 +103,11 @@ func (n *copyNote) add(result blockcopy.Result) {
 }
 
 func (copyDisk) Do(ctx context.Context, job *Job, disk *DiskPlan, _ Standing) error {
+	if !job.wholly(disk) {
+		if err := job.mayOverwrite(disk, errors.New("what is recorded of its copy is lost or damaged")); err != nil {
+			return err
+		}
+	}
 	if err := job.mendImage(ctx, disk); err != nil {
 		return err
 	}

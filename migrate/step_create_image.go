@@ -41,6 +41,9 @@ func (createImage) Check(ctx context.Context, job *Job, disk *DiskPlan) (Standin
 
 // Do makes it under a name of its own first: one of the right name is whole.
 func (createImage) Do(ctx context.Context, job *Job, disk *DiskPlan, _ Standing) error {
+	if err := job.mayOverwrite(disk, fmt.Errorf("its image %s is gone or damaged", disk.Filesystem.Image)); err != nil {
+		return err
+	}
 	if err := dropChunks(job, disk); err != nil {
 		return err
 	}

@@ -190,3 +190,44 @@ func (w *world) retirement(record map[string]string) string {
 	errand.Close()
 	return errand.Dir
 }
+
+// A record that is lost or damaged by then is no reason to copy over what the
+// clone's guest has written. Under a new header there is nothing of it left.
+func TestNothingIsCopiedOverADiskThatACloneWasDefinedOn(t *testing.T) {
+	for what, lose := range map[string]func(path string) error{
+		"damaged": func(path string) error { return os.WriteFile(path, []byte("rubbish"), 0o600) },
+		"lost":    os.Remove,
+	} {
+		w := newWorld(t)
+		plan := w.planned()
+		if _, err := w.run(plan, Define); !errors.Is(err, ErrStopAfter) {
+			t.Fatal(err)
+		}
+		w.guestWrites(plan.Disks[0].Device)
+		w.virt.remove(t, "imap-luks")
+		if err := lose(filepath.Join(w.env().Store.jobDir(plan.Job), "vda.chunks")); err != nil {
+			t.Fatal(err)
+		}
+		content := func() string {
+			p, err := w.payload(plan.Disks[0].Device)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return sum(p.live)
+		}
+		before := content()
+		var wrote *GuestWroteError
+		if _, err := w.resume(plan.Job); !errors.As(err, &wrote) || wrote.Disk != "vda" || wrote.Definition == "" {
+			t.Errorf("%s: %v", what, err)
+		}
+		if content() != before {
+			t.Errorf("%s: what the guest wrote was copied over", what)
+		}
+		if err := errors.Join(w.luks.Close(w.context(), plan.Disks[0].Mapper), w.lvm.Remove(w.context(), "vg0", plan.Disks[0].Volume.Name, plan.Tag())); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.resume(plan.Job); err != nil {
+			t.Errorf("%s, with its volume gone: %v", what, err)
+		}
+	}
+}

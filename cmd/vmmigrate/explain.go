@@ -175,6 +175,14 @@ func explainStep(err *migrate.StepError) advice {
 		cause = explainCause(differs) // whatever else went wrong beside it
 		a.details, a.next = cause.details, append(cause.next, "vmmigrate rollback "+err.Job)
 	}
+	if wrote := (*migrate.GuestWroteError)(nil); errors.As(err.Err, &wrote) {
+		a.state = "the original is as it was; the clone's disks are kept as they are, and a resume would not get further"
+		a.next = nil
+		if wrote.Definition != "" {
+			a.next = append(a.next, "virsh define "+command.Quote([]string{wrote.Definition})+"   # have the clone back, to look at its disks")
+		}
+		a.next = append(a.next, "vmmigrate rollback "+err.Job+" --force   # only if nothing on them is needed")
+	}
 	return a
 }
 

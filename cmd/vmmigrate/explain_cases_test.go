@@ -192,6 +192,9 @@ func copyCases() []explainCase {
 		{"a target that can't be written", stopped(migrate.Copy, &blockcopy.WriteError{Name: target, Offset: 4096, Length: 512, Sector: 8, Err: syscall.EIO})},
 		{"a target that can't be flushed", stopped(migrate.Copy, &blockcopy.FlushError{Name: target, Err: syscall.EIO})},
 		{"chunks that can't be recorded", stopped(migrate.Copy, &blockcopy.CheckpointError{Err: syscall.ENOSPC})},
+		{"a copy that would go over what a guest wrote", stopped(migrate.Copy, &migrate.GuestWroteError{
+			Clone: "imap-luks", Disk: "vda", Definition: "/var/lib/vmmigrate/jobs/" + testJob + "/clone.xml", Err: errors.New("what is recorded of its copy is lost or damaged"),
+		})},
 		{"a copy that differs", stopped(migrate.Verify, &migrate.DifferenceError{Disk: "vda", Err: &blockcopy.MismatchError{Name: target, Chunk: 1, Offset: 4 << 20, Length: 4 << 20}})},
 		{"a copy that differs, and another disk that can't be read", stopped(migrate.Verify, errors.Join(
 			&migrate.DifferenceError{Disk: "vda", Err: &blockcopy.MismatchError{Name: target, Chunk: 1, Offset: 4 << 20, Length: 4 << 20}},
