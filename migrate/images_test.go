@@ -281,3 +281,27 @@ func TestASnapshotKeepsARollbackFromTakingItAlong(t *testing.T) {
 	}
 	w.mustRollback(plan.Job, "without it")
 }
+
+// An image that a clone was defined on is not made anew, whatever is the matter
+// with it: it is the guest's by then.
+func TestAnImageThatACloneWasDefinedOnIsNotMadeAnew(t *testing.T) {
+	w := withImage(t)
+	plan := w.planned()
+	if _, err := w.run(plan, Define); !errors.Is(err, ErrStopAfter) {
+		t.Fatal(err)
+	}
+	w.virt.remove(t, "imap-luks")
+	w.cutPower()
+	for _, images := range w.images {
+		for _, p := range images {
+			p.torn = true
+		}
+	}
+	var wrote *GuestWroteError
+	if _, err := w.resume(plan.Job); !errors.As(err, &wrote) || !strings.Contains(wrote.Error(), plan.Disks[0].Filesystem.Image) {
+		t.Errorf("%v", err)
+	}
+	if p := w.image(plan.Disks[0].Filesystem.Image); p == nil || !p.torn {
+		t.Errorf("the image is another: %+v", p)
+	}
+}
