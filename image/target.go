@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -115,33 +114,17 @@ func (t Tools) OpenTarget(ctx context.Context, path string) (*Target, error) {
 	if len(chain) > 1 || len(chain[0].Data) > 0 {
 		return nil, &Error{Path: path, Reason: "names other files, and was made without"}
 	}
-	target, err := t.serveTarget(ctx, chain, true)
-	var refused *ServeError
-	if errors.As(err, &refused) && strings.Contains(refused.Said, "O_DIRECT") {
-		target, err = t.serveTarget(ctx, chain, false)
-	}
-	return target, err
+	return pastCache(func(mode string) (*Target, error) { return t.serveTarget(ctx, chain, mode) })
 }
 
-func (t Tools) serveTarget(ctx context.Context, chain Chain, direct bool) (*Target, error) {
+func (t Tools) serveTarget(ctx context.Context, chain Chain, mode string) (*Target, error) {
 	folder, err := privateFolder()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(folder) }() // the connection stands by then
 	socket := filepath.Join(folder, "nbd")
-	mode := "writeback"
-	if direct {
-		mode = "none"
-	}
-	cmd := command.Cmd{Name: "qemu-nbd", Args: []string{"--socket=" + socket, "--cache=" + mode, "--discard=unmap", "--", chain.alone()}}
-	if err := command.Installed(cmd.Name); err != nil {
-		return nil, err
-	}
-	if t.Idle {
-		cmd.Name, cmd.Args = "ionice", append([]string{"--class", "idle", "--", cmd.Name}, cmd.Args...)
-	}
-	server, err := t.starter().Start(cmd)
+	server, err := t.launch(command.Cmd{Name: "qemu-nbd", Args: []string{"--socket=" + socket, "--cache=" + mode, "--discard=unmap", "--", chain.alone()}})
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +137,7 @@ func (t Tools) serveTarget(ctx context.Context, chain Chain, direct bool) (*Targ
 	if err != nil {
 		return nil, errors.Join(err, server.Stop(stopPatience))
 	}
-	return &Target{path: chain[0].Path, cluster: chain[0].Cluster, server: server, writer: writer, direct: direct}, nil
+	return &Target{path: chain[0].Path, cluster: chain[0].Cluster, server: server, writer: writer, direct: mode == direct}, nil
 }
 
 // Name is the image's path.

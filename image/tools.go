@@ -59,17 +59,38 @@ func (t Tools) Open(ctx context.Context, chain Chain) (*Source, error) {
 	if len(chain) == 0 {
 		return nil, errors.New("there is no image to open")
 	}
-	// Past the page cache, as raw disks are read; not every filesystem takes
-	// that, and the program says so only by ending.
-	source, err := t.serve(ctx, chain, true)
-	var refused *ServeError
-	if errors.As(err, &refused) && strings.Contains(refused.Said, "O_DIRECT") {
-		source, err = t.serve(ctx, chain, false)
-	}
-	return source, err
+	return pastCache(func(mode string) (*Source, error) { return t.serve(ctx, chain, mode) })
 }
 
-func (t Tools) serve(ctx context.Context, chain Chain, direct bool) (*Source, error) {
+// The modes of qemu-nbd --cache that are used.
+const (
+	direct   = "none"
+	buffered = "writeback"
+)
+
+// pastCache opens something past the page cache, as raw disks are read; not every
+// filesystem takes that, and the program says so only by ending.
+func pastCache[T any](open func(mode string) (T, error)) (T, error) {
+	opened, err := open(direct)
+	var refused *ServeError
+	if errors.As(err, &refused) && strings.Contains(refused.Said, "O_DIRECT") {
+		opened, err = open(buffered)
+	}
+	return opened, err
+}
+
+// launch starts a qemu-nbd.
+func (t Tools) launch(cmd command.Cmd) (*command.Process, error) {
+	if err := command.Installed(cmd.Name); err != nil {
+		return nil, err
+	}
+	if t.Idle {
+		cmd.Name, cmd.Args = "ionice", append([]string{"--class", "idle", "--", cmd.Name}, cmd.Args...)
+	}
+	return t.starter().Start(cmd)
+}
+
+func (t Tools) serve(ctx context.Context, chain Chain, mode string) (*Source, error) {
 	folder, err := privateFolder()
 	if err != nil {
 		return nil, err
@@ -77,29 +98,18 @@ func (t Tools) serve(ctx context.Context, chain Chain, direct bool) (*Source, er
 	// The socket is of no use once the connections stand.
 	defer func() { _ = os.RemoveAll(folder) }()
 	socket := filepath.Join(folder, "nbd")
-	mode := "writeback"
-	if direct {
-		mode = "none"
-	}
-	cmd := command.Cmd{
-		Name: "qemu-nbd", ReadOnly: true,
-		Args: []string{"--read-only", "--socket=" + socket, fmt.Sprintf("--shared=%d", connections), "--cache=" + mode, "--", chain.graph()},
-	}
-	if err := command.Installed(cmd.Name); err != nil {
-		return nil, err
-	}
 	before, err := chain.identities()
 	if err != nil {
 		return nil, err
 	}
-	if t.Idle {
-		cmd.Name, cmd.Args = "ionice", append([]string{"--class", "idle", "--", cmd.Name}, cmd.Args...)
-	}
-	server, err := t.starter().Start(cmd)
+	server, err := t.launch(command.Cmd{
+		Name: "qemu-nbd", ReadOnly: true,
+		Args: []string{"--read-only", "--socket=" + socket, fmt.Sprintf("--shared=%d", connections), "--cache=" + mode, "--", chain.graph()},
+	})
 	if err != nil {
 		return nil, err
 	}
-	source := &Source{chain: chain, server: server, direct: direct}
+	source := &Source{chain: chain, server: server, direct: mode == direct}
 	if source.client, err = t.connect(ctx, chain, server, socket); err != nil {
 		return nil, errors.Join(err, server.Stop(stopPatience))
 	}

@@ -302,6 +302,6 @@ func TestAnImageThatACloneWasDefinedOnIsNotMadeAnew(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	if p := w.image(plan.Disks[0].Filesystem.Image); p == nil || !p.torn {
-		t.Errorf("the image is another: %+v", p)
+		t.Error("the image was made anew")
 	}
 }
