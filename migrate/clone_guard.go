@@ -151,7 +151,7 @@ func (j *Job) incomparable(ctx context.Context, disk *DiskPlan) (evidence string
 
 // mayOverwrite returns a *GuestWroteError for a disk that the clone was defined on
 // as it is: whatever is the matter with our record of it, its guest may have run
-// since. A header that was made after that makes noise of all there was.
+// since. A volume or a header that was made after that has nothing of it.
 func (j *Job) mayOverwrite(disk *DiskPlan, why error) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -160,7 +160,9 @@ func (j *Job) mayOverwrite(disk *DiskPlan, why error) error {
 		switch {
 		case StepName(r.Step) == Define && r.Kind == journal.Intent:
 			defined = true
-		case StepName(r.Step) == Define && r.Kind == journal.Undone, StepName(r.Step) == Format && r.Disk == disk.Target && r.Kind == journal.Done:
+		case StepName(r.Step) == Define && r.Kind == journal.Undone:
+			defined = false
+		case r.Disk == disk.Target && (StepName(r.Step) == CreateVolume && r.Kind == journal.Note || StepName(r.Step) == Format && r.Kind == journal.Done):
 			defined = false
 		}
 	}

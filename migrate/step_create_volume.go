@@ -63,6 +63,10 @@ func (createVolume) Do(ctx context.Context, job *Job, disk *DiskPlan, standing S
 	if disk.Volume.Kind == OnFile {
 		return job.makeFile(ctx, disk)
 	}
+	// Whatever comes later: from here on there is nothing of an earlier one.
+	if err := job.note(CreateVolume, disk, struct{}{}); err != nil {
+		return err
+	}
 	lv, err := job.Volumes.Create(ctx, job.Plan.volumeSpec(disk))
 	if err != nil {
 		return err

@@ -78,6 +78,10 @@ func (j *Job) formatted(ctx context.Context) (*DiskPlan, error) {
 }
 
 func (format) Do(ctx context.Context, job *Job, disk *DiskPlan, found Standing) error {
+	// With a header backup what is under a damaged header can be had back.
+	if err := job.mayOverwrite(disk, fmt.Errorf("its LUKS header in %s is gone or damaged; %s is the backup of it", disk.headerAt(), job.headerPath(disk))); err != nil {
+		return err
+	}
 	key, err := job.formatKey(ctx)
 	if err != nil {
 		return err

@@ -231,3 +231,23 @@ func TestNothingIsCopiedOverADiskThatACloneWasDefinedOn(t *testing.T) {
 		}
 	}
 }
+
+// Nor is a header made anew: with the backup of the old one what is under it can
+// be had back, and under another it is noise.
+func TestNoHeaderIsMadeOverADiskThatACloneWasDefinedOn(t *testing.T) {
+	w := newWorld(t)
+	plan := w.planned()
+	if _, err := w.run(plan, Define); !errors.Is(err, ErrStopAfter) {
+		t.Fatal(err)
+	}
+	w.virt.remove(t, "imap-luks")
+	w.cutPower()
+	w.luks.Forget("/dev/vg0/imap-vda-luks")
+	var wrote *GuestWroteError
+	if _, err := w.resume(plan.Job); !errors.As(err, &wrote) || !strings.Contains(wrote.Error(), "vda.luks-header") {
+		t.Errorf("%v", err)
+	}
+	if is, err := w.luks.IsLUKS(w.context(), "/dev/vg0/imap-vda-luks"); is || err != nil {
+		t.Errorf("there is a header: %v, %v", is, err)
+	}
+}
