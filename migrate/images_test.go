@@ -305,3 +305,20 @@ func TestAnImageThatACloneWasDefinedOnIsNotMadeAnew(t *testing.T) {
 		t.Error("the image was made anew")
 	}
 }
+
+func TestAFileSystemThatACloneWasDefinedOnIsNotMadeAnew(t *testing.T) {
+	w := withImage(t)
+	plan := w.planned()
+	if _, err := w.run(plan, Define); !errors.Is(err, ErrStopAfter) {
+		t.Fatal(err)
+	}
+	w.virt.remove(t, "imap-luks")
+	w.cutPower()
+	for device := range w.images {
+		w.fs.Forget(device)
+	}
+	var wrote *GuestWroteError
+	if _, err := w.resume(plan.Job); !errors.As(err, &wrote) || !strings.Contains(wrote.Error(), "the ext4 of ") {
+		t.Errorf("%v", err)
+	}
+}

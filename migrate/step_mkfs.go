@@ -46,6 +46,9 @@ func (makeFilesystem) Check(ctx context.Context, job *Job, disk *DiskPlan) (Stan
 }
 
 func (makeFilesystem) Do(ctx context.Context, job *Job, disk *DiskPlan, _ Standing) error {
+	if err := job.mayOverwrite(disk, fmt.Errorf("the %s of %s is gone or damaged", disk.Filesystem.Type, disk.Filesystem.Mount)); err != nil {
+		return err
+	}
 	if err := dropChunks(job, disk); err != nil {
 		return err
 	}
