@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -32,6 +33,9 @@ func attach(disk Disk, link string) error {
 	return linkTo(path, link)
 }
 
+// noiseFrom is where the noise of a disk begins, in bytes.
+const noiseFrom = 1 << 20
+
 func makeDisk(path string, disk Disk) error {
 	if disk.Size <= 0 || disk.Size%512 != 0 {
 		return fmt.Errorf("a new disk needs a size that is a multiple of 512 bytes, not %d", disk.Size)
@@ -42,7 +46,13 @@ func makeDisk(path string, disk Disk) error {
 	}
 	defer file.Close()
 	if disk.Noise {
-		err = WriteNoise(file, disk.Size)
+		// Its first MiB, where a partition table would be, is blank: some kernels
+		// take one block of noise in 256 for a disk of an Acorn (ADFS has a
+		// checksum of one byte), and LVM then finds the group on two devices.
+		if _, err = file.Seek(min(noiseFrom, disk.Size), io.SeekStart); err == nil {
+			err = WriteNoise(file, disk.Size-min(noiseFrom, disk.Size))
+		}
+		err = errors.Join(err, file.Truncate(disk.Size))
 	} else {
 		err = file.Truncate(disk.Size)
 	}

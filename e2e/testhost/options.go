@@ -45,8 +45,8 @@ type Disk struct {
 	Path string
 	// Size is in bytes, a multiple of 512. 0 is the size that the file has.
 	Size int64
-	// Noise fills a new file with random bytes, as on a disk that was used
-	// before. Otherwise a new disk reads as zeros.
+	// Noise fills a new file with random bytes behind its first MiB, as on a
+	// disk that was used before. Otherwise a new disk reads as zeros.
 	Noise bool
 }
 
