@@ -181,6 +181,26 @@ func TestWhatIsOnDiskOutlivesAPowerCutAndAllElseIsLost(t *testing.T) {
 	}
 }
 
+// systemd writes nothing out where it takes itself for a container's.
+func TestWhatWasWrittenIsOnDiskAfterAShutdown(t *testing.T) {
+	for name, systemd := range map[string]bool{"a shell as process 1": false, "systemd": true} {
+		t.Run(name, func(t *testing.T) {
+			options := testhost.Options{Persist: filepath.Join(t.TempDir(), "persist"), Systemd: systemd}
+			h := start(t, options)
+			if _, err := h.Shell(t.Context(), `echo kept >/var/lib/vmmigrate/unflushed`); err != nil {
+				t.Fatal(err)
+			}
+			if err := h.Stop(); err != nil {
+				t.Fatal(err)
+			}
+			h = start(t, options)
+			if out, err := h.Shell(t.Context(), `cat /var/lib/vmmigrate/unflushed`); err != nil || out != "kept" {
+				t.Fatalf("%q, %v", out, err)
+			}
+		})
+	}
+}
+
 // A killed harness can't clean up, so this runs one: the test binary itself.
 func TestAKilledHarnessLeavesNoHostBehind(t *testing.T) {
 	if os.Getenv("E2E_BE_THE_HARNESS") != "" {
