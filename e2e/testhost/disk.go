@@ -33,8 +33,12 @@ func attach(disk Disk, link string) error {
 	return linkTo(path, link)
 }
 
-// noiseFrom is where the noise of a disk begins, in bytes.
-const noiseFrom = 1 << 20
+// The noise of a disk lies between these, in bytes. LVM gives away the start of
+// a disk first, and more noise than is written over costs seconds a host.
+const (
+	noiseFrom int64 = 1 << 20
+	noiseTo   int64 = 512 << 20
+)
 
 func makeDisk(path string, disk Disk) error {
 	if disk.Size <= 0 || disk.Size%512 != 0 {
@@ -49,8 +53,9 @@ func makeDisk(path string, disk Disk) error {
 		// Its first MiB, where a partition table would be, is blank: some kernels
 		// take one block of noise in 256 for a disk of an Acorn (ADFS has a
 		// checksum of one byte), and LVM then finds the group on two devices.
-		if _, err = file.Seek(min(noiseFrom, disk.Size), io.SeekStart); err == nil {
-			err = WriteNoise(file, disk.Size-min(noiseFrom, disk.Size))
+		from := min(noiseFrom, disk.Size)
+		if _, err = file.Seek(from, io.SeekStart); err == nil {
+			err = WriteNoise(file, min(noiseTo, disk.Size)-from)
 		}
 		err = errors.Join(err, file.Truncate(disk.Size))
 	} else {

@@ -45,8 +45,9 @@ type Disk struct {
 	Path string
 	// Size is in bytes, a multiple of 512. 0 is the size that the file has.
 	Size int64
-	// Noise fills a new file with random bytes behind its first MiB, as on a
-	// disk that was used before. Otherwise a new disk reads as zeros.
+	// Noise fills the first half GiB of a new file, but for its first MiB, with
+	// random bytes, as on a disk that was used before. Otherwise, and behind
+	// that, a new disk reads as zeros.
 	Noise bool
 }
 
