@@ -15,7 +15,7 @@ import (
 // partition, the ext4 root in the second, GPT's backup in the last 33 sectors.
 const (
 	sector     = 512
-	rootSize   = 96 << 20 // bytes, of the whole disk
+	rootSize   = 48 << 20 // bytes, of the whole disk
 	coreStart  = 2048
 	coreLength = 2048
 	partStart  = coreStart + coreLength
@@ -80,7 +80,7 @@ func fillTree(tree string, k kernel) error {
 		"boot/initrd":          initrd,
 		"etc/mail-server-says": []byte(Says + "\n"),
 		"var/mail/inbox":       []byte(mail),
-		"var/backups/mail.gz":  noise(12 << 20),
+		"var/backups/mail.gz":  noise(6 << 20),
 	}
 	for name, content := range files {
 		path := filepath.Join(tree, name)

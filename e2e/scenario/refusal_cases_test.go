@@ -15,9 +15,9 @@ END
 chmod +x /root/like-imap
 `
 
-// needed is how many extents the guest's two volumes take: 96 MiB and 10 MiB,
+// needed is how many extents the guest's two volumes take: 48 MiB and 10 MiB,
 // each rounded up and with 16 MiB for the LUKS2 header.
-const needed = "35"
+const needed = "23"
 
 var refusals = []refusal{
 	{claim: "no such VM", run: []string{"run", "--vm", "imab", "--key-file", KeyFile}, says: []string{"imab", "imap"}},
