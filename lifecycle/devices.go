@@ -39,6 +39,10 @@ type Layer struct {
 	Discard int64
 }
 
+// Pool says whether it is what a thin pool's volumes lie on (its device-mapper name
+// ends so).
+func (l Layer) Pool() bool { return strings.HasSuffix(l.DM, "-tpool") }
+
 // Path is the device's path.
 func (l Layer) Path() string {
 	if l.DM != "" {
@@ -150,10 +154,27 @@ func readLayer(folder string) (Layer, []string, error) {
 		if err != nil {
 			return layer, nil, err
 		}
+		if aloof(resolved) {
+			continue
+		}
 		below = append(below, resolved)
 	}
 	slices.Sort(below)
 	return layer, below, nil
+}
+
+// aloofParts end the names of those parts of LVM's volumes that no discard of a
+// volume's goes to: the metadata of a pool or cache, and the cache, which passes
+// discards to what it is in front of (lvmthin(7), lvmcache(7)).
+var aloofParts = []string{"_tmeta", "_cmeta", "_cdata", "-cmeta", "-cdata"}
+
+// aloof says whether the device with that folder in sysfs is such a part.
+func aloof(folder string) bool {
+	// What is no device-mapper device has neither.
+	name, _ := os.ReadFile(filepath.Join(folder, "dm/name"))
+	uuid, _ := os.ReadFile(filepath.Join(folder, "dm/uuid"))
+	return strings.HasPrefix(string(uuid), "LVM-") &&
+		slices.ContainsFunc(aloofParts, func(part string) bool { return strings.HasSuffix(strings.TrimSpace(string(name)), part) })
 }
 
 func deviceNumber(path string) (string, error) {

@@ -39,12 +39,17 @@ type NameTakenError struct {
 	// Mapper is the name, and Holds the LUKS UUID of what has it, or "" when
 	// that is not of LUKS.
 	Mapper, Holds string
+	// Snapshot is the path of a snapshot of the disk's volume, if it has it.
+	Snapshot string
 }
 
 func (e *NameTakenError) Error() string {
 	what := "something that is no LUKS volume"
 	if e.Holds != "" {
 		what = "the LUKS volume " + e.Holds
+	}
+	if e.Snapshot != "" {
+		what = "a snapshot of its volume, " + e.Snapshot
 	}
 	return fmt.Sprintf("disk %s of %q can't be unlocked as %s: that mapping opens %s", e.Disk, e.Clone, e.Mapper, what)
 }

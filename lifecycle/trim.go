@@ -3,6 +3,8 @@ package lifecycle
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // Trim is how far a guest's discards get, disk by disk.
@@ -29,6 +31,14 @@ type DiskTrim struct {
 	Err     error    `json:"-"`
 }
 
+// OnFile says whether the volume is a file: what is below that file's file system
+// was not looked at.
+func (t *DiskTrim) OnFile() bool {
+	return slices.ContainsFunc(t.Layers, func(l TrimLayer) bool {
+		return l.Layer == LayerVolume && isFile(l.Name) && strings.HasPrefix(l.Name, "/")
+	})
+}
+
 // LayerKind is a kind of layer between a guest and the hardware.
 type LayerKind string
 
@@ -39,6 +49,7 @@ const (
 	LayerFiles  LayerKind = "file system"
 	LayerCrypt  LayerKind = "dm-crypt"
 	LayerVolume LayerKind = "volume"
+	LayerPool   LayerKind = "thin pool"
 	LayerDevice LayerKind = "device"
 )
 
@@ -137,11 +148,20 @@ func (d *Disk) deviceLayer(i int, layer Layer) TrimLayer {
 	if i == 0 {
 		l.Layer, l.Name = LayerVolume, d.Volume()
 	}
+	if layer.Pool() {
+		l.Layer = LayerPool
+	}
 	switch {
+	case layer.Pool() && !l.Passes:
+		l.Why = "it has the space back, and passes no discards on: so it is set (lvs -o +discards), or its disk takes none as large as its chunks (dmesg)"
+	case layer.Pool():
+		l.Why = "it has the space back, and passes discards on"
 	case !l.Passes:
 		l.Why = "it takes no discards (discard_max_bytes is 0)"
 	case i == 0 && d.Below.LV.Type == "thin":
-		l.Why = fmt.Sprintf("its thin pool %s/%s gets the space back; whether it passes them on is the pool's setting (lvs -o +discards)", d.Below.LV.VG, d.Below.LV.Pool)
+		l.Why = fmt.Sprintf("its thin pool %s/%s gets the space back", d.Below.LV.VG, d.Below.LV.Pool)
+	case i == 0 && d.Below.File():
+		l.Why = "its loop device punches holes into it, and its file system has the space back"
 	default:
 		l.Why = "it takes discards"
 	}

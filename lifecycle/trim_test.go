@@ -53,7 +53,7 @@ func TestTrimDoesNotGuessWhatLiesBelowAVolumeThatIsNotActive(t *testing.T) {
 }
 
 // sysfs is a tree as the kernel shows it: a mapping on a volume on two disks,
-// one of them a partition.
+// one of them a partition, with a cache in front.
 func sysfs(t *testing.T) string {
 	root := t.TempDir()
 	write := func(path, text string) {
@@ -68,9 +68,13 @@ func sysfs(t *testing.T) string {
 	}
 	write("devices/dm-1/dm/name", "vg0-imap--vda\n")
 	write("devices/dm-1/queue/discard_max_bytes", "4096\n")
+	write("devices/dm-2/dm/name", "vg0-fast_cpool_cdata\n")
+	write("devices/dm-2/dm/uuid", "LVM-UVBcwfbXVjaC7AHo0t6iXgjayS6YgDNA-cdata\n")
+	write("devices/dm-2/queue/discard_max_bytes", "0\n")
 	write("devices/sda/queue/discard_max_bytes", "2147450880\n")
 	write("devices/sda/sda2/partition", "2\n")
 	write("devices/cciss!c0d0/queue/discard_max_bytes", "0\n")
+	link("devices/dm-1/slaves/dm-2", "devices/dm-2")
 	link("devices/dm-1/slaves/sda2", "devices/sda/sda2")
 	link("devices/dm-1/slaves/cciss!c0d0", "devices/cciss!c0d0")
 	link("dev/block/254:1", "devices/dm-1")
@@ -132,5 +136,20 @@ func TestKeyDataIsTheSameAsLongAsNoKeyWasChanged(t *testing.T) {
 		if area := string(keyArea([]byte(odd))); area != odd {
 			t.Errorf("the key area of %q is %q", odd, area)
 		}
+	}
+}
+
+func TestTrimEndsAtAThinPoolOrTheFileSystemUnderAFile(t *testing.T) {
+	w := newWorld(t)
+	w.devices.stacks["/dev/vg0/imap-vda-luks"] = []Layer{{Name: "dm-3", DM: "vg0-imap--vda--luks", Discard: 1 << 30}, {Name: "dm-2", DM: "vg0-pool-tpool"}, {Name: "sda", Discard: 1}}
+	w.devices.stacks["/dev/vg0/imap-vdb-luks"] = []Layer{{Name: "dm-4", Discard: 1 << 30}}
+	trim, err := w.CheckTrim(t.Context(), "imap-luks")
+	no(t, err)
+	if got := trim.Disks[0]; got.StopsAt != LayerPool || got.Layers[3].Name != "/dev/mapper/vg0-pool-tpool" || got.OnFile() {
+		t.Errorf("%+v", got)
+	}
+	onFile := DiskTrim{Layers: []TrimLayer{{Layer: LayerCrypt, Name: "cr_imap_vda"}, {Layer: LayerVolume, Name: "/srv/luks/imap-vda-luks.img"}}}
+	if !onFile.OnFile() {
+		t.Error("it lies on a file")
 	}
 }

@@ -303,3 +303,24 @@ func TestLibvirtThatDoesNotAnswerChangesNothing(t *testing.T) {
 	}
 	w.isOpen("")
 }
+
+// A snapshot of the disk's volume bears the same header, and an older state.
+func TestASnapshotOfAVolumeIsNotTakenForIt(t *testing.T) {
+	w := newWorld(t)
+	w.volumes.AddSnapshot("vg0", "imap-vda-luks", "before")
+	w.format("/dev/vg0/before", vdaLUKS)
+	w.open("before", "look", luks.OpenOptions{})
+	no(t, w.Unlock(t.Context(), "imap-luks"))
+	w.isOpen("cr_imap_vda cr_imap_vdb look")
+	no(t, w.Lock(t.Context(), "imap-luks"))
+
+	w.open("before", "cr_imap_vda", luks.OpenOptions{})
+	taken := wrong[*NameTakenError](t, w.Start(t.Context(), "imap-luks"))
+	if taken.Mapper != "cr_imap_vda" || taken.Snapshot != "/dev/mapper/vg0-before" {
+		t.Errorf("%+v", taken)
+	}
+	no(t, w.Lock(t.Context(), "imap-luks"))
+
+	w.vault.damage("/dev/vg0/imap-vda-luks")
+	wrong[*HeaderLostError](t, w.Unlock(t.Context(), "imap-luks"))
+}

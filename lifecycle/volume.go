@@ -75,7 +75,7 @@ func (m *Manager) lookOn(ctx context.Context, h *host, clone *Clone, activate bo
 func (h *host) mapping(clone *Clone, disk *Disk) {
 	for i := range h.mappings {
 		mapping := &h.mappings[i]
-		if mapping.UUID == "" || !strings.EqualFold(mapping.UUID, disk.LUKS) {
+		if mapping.UUID == "" || !strings.EqualFold(mapping.UUID, disk.LUKS) || h.opensSnapshot(clone, disk, *mapping) {
 			continue
 		}
 		if disk.Mapping == nil || mapping.Name == disk.Mapper {
@@ -86,7 +86,11 @@ func (h *host) mapping(clone *Clone, disk *Disk) {
 	case disk.Mapping == nil:
 		for _, mapping := range h.mappings {
 			if mapping.Name == disk.Mapper {
-				disk.Problem = &NameTakenError{Clone: clone.Name, Disk: disk.Target, Mapper: disk.Mapper, Holds: mapping.UUID}
+				taken := &NameTakenError{Clone: clone.Name, Disk: disk.Target, Mapper: disk.Mapper, Holds: mapping.UUID}
+				if h.opensSnapshot(clone, disk, mapping) {
+					taken.Snapshot = mapping.Device
+				}
+				disk.Problem = taken
 			}
 		}
 	case disk.Mapping.Name != disk.Mapper:
@@ -96,9 +100,21 @@ func (h *host) mapping(clone *Clone, disk *Disk) {
 	}
 }
 
+// aside says whether a volume is a snapshot that somebody made, of the disk's
+// volume or another: it bears the header of what it was made of, and an older
+// state. The volume that the clone was moved to may be one itself.
+func aside(lv lvm.LV, clone *Clone, disk *Disk) bool {
+	return lv.IsSnapshot() && !lv.HasTag(clone.Tag()) && !(lv.VG == disk.VG && lv.Name == disk.LV)
+}
+
+// opensSnapshot says whether a mapping lies on such a snapshot.
+func (h *host) opensSnapshot(clone *Clone, disk *Disk, mapping luks.Mapping) bool {
+	return slices.ContainsFunc(h.lvs, func(lv lvm.LV) bool { return lv.DMPath == mapping.Device && aside(lv, clone, disk) })
+}
+
 // volume finds the disk's volume: the one under its mapping; that of the
 // recorded name; one with the job's tag, as after a rename; or any other that
-// bears the header.
+// bears the header, save snapshots.
 func (m *Manager) volume(ctx context.Context, h *host, clone *Clone, disk *Disk, activate bool) error {
 	var blank []lvm.LV // volumes of ours that bear no header at all
 	for _, lv := range h.candidates(clone, disk) {
@@ -167,7 +183,7 @@ func (h *host) candidates(clone *Clone, disk *Disk) []lvm.LV {
 		}
 		return 3
 	}
-	all := slices.DeleteFunc(slices.Clone(h.lvs), func(lv lvm.LV) bool { return lv.Path == "" })
+	all := slices.DeleteFunc(slices.Clone(h.lvs), func(lv lvm.LV) bool { return lv.Path == "" || aside(lv, clone, disk) })
 	slices.SortStableFunc(all, func(a, b lvm.LV) int { return rank(a) - rank(b) })
 	return all
 }

@@ -123,7 +123,8 @@ func createArgs(spec Spec, extent int64) ([]string, error) {
 
 // Remove removes the volume vg/name if it bears tag, and is content when there
 // is no such volume. It returns a *NotOursError when the volume does not bear
-// the tag, and an *InUseError when it is open; it is still there then.
+// the tag, an *InUseError when it is open, and a *SnapshotError when snapshots
+// would go with it; it is still there then. A cache in front of it goes with it.
 func (c *Client) Remove(ctx context.Context, vg, name, tag string) error {
 	volume, err := c.LV(ctx, vg, name)
 	if isMissing(err) {
@@ -135,10 +136,22 @@ func (c *Client) Remove(ctx context.Context, vg, name, tag string) error {
 	if tag == "" || !volume.HasTag(tag) {
 		return &NotOursError{VG: vg, Name: name, Tag: tag, Tags: volume.Tags}
 	}
-	// By UUID and not by name: should another volume have taken the name
-	// since we looked, it stays.
-	_, err = c.run.Run(ctx, command.Cmd{Name: "lvremove", Args: []string{"--yes", "--select", "lv_uuid=" + volume.UUID}})
-	if err = recognise(err, vg, name); isMissing(err) {
+	volumes, err := c.LVs(ctx)
+	if err != nil {
+		return err
+	}
+	return c.remove(ctx, volume, volumes)
+}
+
+// remove removes one of the host's volumes, by UUID and not by name: should
+// another have taken the name since we looked, it stays.
+func (c *Client) remove(ctx context.Context, volume LV, volumes []LV) error {
+	// With --yes lvremove takes them along without a word.
+	if snapshots := volume.Dependent(volumes); len(snapshots) > 0 {
+		return &SnapshotError{VG: volume.VG, Name: volume.Name, Snapshots: snapshots}
+	}
+	_, err := c.run.Run(ctx, command.Cmd{Name: "lvremove", Args: []string{"--yes", "--select", "lv_uuid=" + volume.UUID}})
+	if err = recognise(err, volume.VG, volume.Name); isMissing(err) {
 		return nil
 	}
 	return err
@@ -147,7 +160,8 @@ func (c *Client) Remove(ctx context.Context, vg, name, tag string) error {
 // RemoveExactly removes the one volume of that UUID, tag or none, if it still has
 // the name and size that the caller knows: what a user has had wiped. It is
 // content when there is no volume of that UUID. It returns a *ChangedError when
-// it is not that volume any more, and an *InUseError when it is open.
+// it is not that volume any more, an *InUseError when it is open, and a
+// *SnapshotError when snapshots would go with it.
 func (c *Client) RemoveExactly(ctx context.Context, vg, name, uuid string, size int64) error {
 	volumes, err := c.LVs(ctx)
 	if err != nil {
@@ -160,8 +174,7 @@ func (c *Client) RemoveExactly(ctx context.Context, vg, name, uuid string, size 
 		if volume.VG != vg || volume.Name != name || volume.Size != size {
 			return &ChangedError{VG: vg, Name: name, Size: size, Now: volume}
 		}
-		_, err = c.run.Run(ctx, command.Cmd{Name: "lvremove", Args: []string{"--yes", "--select", "lv_uuid=" + uuid}})
-		if err = recognise(err, vg, name); !isMissing(err) {
+		if err := c.remove(ctx, volume, volumes); err != nil {
 			return err
 		}
 	}

@@ -229,3 +229,35 @@ func TestErrorsSayWhatIsTheMatter(t *testing.T) {
 		}
 	}
 }
+
+// With --yes lvremove takes a volume's snapshots along. One in a thin pool, and
+// the hidden part of a volume with a cache, are none that would go.
+func TestAVolumeWithSnapshotsIsKeptWithThem(t *testing.T) {
+	for origin, want := range map[string]error{
+		`"pool_lv":"", "origin":"lin"`:                    &SnapshotError{VG: "vg0", Name: "lin", Snapshots: []string{"sn"}},
+		`"pool_lv":"pool", "origin":"lin"`:                nil,
+		`"pool_lv":"[fast_cvol]", "origin":"[lin_corig]"`: nil,
+	} {
+		text := strings.ReplaceAll(mustRead(t, "lvs.json"), `"pool_lv":"pool", "origin":"th"`, origin)
+		removed := 0
+		client := New(runnerFunc(func(cmd command.Cmd) (command.Result, error) {
+			if cmd.Name == "lvremove" {
+				removed++
+			}
+			return command.Result{Stdout: []byte(text)}, nil
+		}))
+		all, err := client.LVs(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, client.Remove(t.Context(), "vg0", "lin", "vmmigrate.job=abc")); diff != "" {
+			t.Errorf("%s\n%s", origin, diff)
+		}
+		if diff := cmp.Diff(want, client.RemoveExactly(t.Context(), "vg0", "lin", all[0].UUID, all[0].Size)); diff != "" {
+			t.Errorf("%s\n%s", origin, diff)
+		}
+		if gone := map[bool]int{true: 2}[want == nil]; removed != gone {
+			t.Errorf("%s: %d were removed", origin, removed)
+		}
+	}
+}

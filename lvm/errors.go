@@ -62,6 +62,23 @@ func (e *NotOursError) Error() string {
 	return fmt.Sprintf("logical volume %q does not bear the tag %q (it bears %q), so it is not ours to remove", e.VG+"/"+e.Name, e.Tag, e.Tags)
 }
 
+// SnapshotError says that a volume has snapshots that can't outlive it: they
+// hold only the blocks that differ from it, and lvremove would take them along.
+// It is still there then, and so are they.
+type SnapshotError struct {
+	VG, Name string
+	// Snapshots are their names.
+	Snapshots []string
+}
+
+func (e *SnapshotError) Error() string {
+	whose := "a snapshot, %s, that is"
+	if len(e.Snapshots) > 1 {
+		whose = "snapshots, %s, that are"
+	}
+	return fmt.Sprintf("logical volume %q has "+whose+" worth nothing without it", e.VG+"/"+e.Name, strings.Join(e.Snapshots, ", "))
+}
+
 // ChangedError says that a volume is not what it was when it was looked at.
 type ChangedError struct {
 	VG, Name string

@@ -104,6 +104,26 @@ type LV struct {
 // HasTag says whether the volume itself bears tag.
 func (l LV) HasTag(tag string) bool { return slices.Contains(l.Tags, tag) }
 
+// IsSnapshot says whether the volume is a snapshot of another. A volume with a
+// cache in front of it has its own hidden part for an origin, whose name lvs puts
+// in brackets.
+func (l LV) IsSnapshot() bool { return l.Origin != "" && !strings.HasPrefix(l.Origin, "[") }
+
+// Cached says whether the volume has a cache in front of it (lvmcache(7)).
+func (l LV) Cached() bool { return l.Type == "cache" || l.Type == "writecache" }
+
+// Dependent are the names of those of volumes that would go with this one: its
+// snapshots. One in a thin pool stands for itself.
+func (l LV) Dependent(volumes []LV) []string {
+	var names []string
+	for _, other := range volumes {
+		if other.IsSnapshot() && other.VGUUID == l.VGUUID && other.Origin == l.Name && other.Pool == "" {
+			names = append(names, other.Name)
+		}
+	}
+	return names
+}
+
 // vgFields, lvFields and pvFields are the columns we ask for.
 const (
 	vgFields = "vg_name,vg_uuid,vg_size,vg_free,vg_extent_size,vg_free_count,vg_extent_count,pv_count,vg_exported,vg_partial,vg_clustered,vg_shared,vg_permissions," +

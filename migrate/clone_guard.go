@@ -39,6 +39,9 @@ func (j *Job) guardQuickly(ctx context.Context, force bool) error {
 // guard refuses a rollback when look finds evidence on a disk.
 func (j *Job) guard(ctx context.Context, force bool, look func(*DiskPlan) (evidence string, err error)) error {
 	domain, err := j.idleClone(ctx)
+	if err == nil {
+		err = j.guardSnapshots(ctx)
+	}
 	if err != nil || force || domain == nil && (!j.cameToDefine() || j.undefinedIt()) {
 		return err
 	}
@@ -68,6 +71,25 @@ func (j *Job) guard(ctx context.Context, force bool, look func(*DiskPlan) (evide
 				started.Locked = disk
 			}
 			return started
+		}
+	}
+	return nil
+}
+
+// guardSnapshots returns a *lvm.SnapshotError for a volume of the job's of which
+// somebody has made a snapshot since: it would go with the volume, and it is not
+// the job's. That is told before anything is taken back.
+func (j *Job) guardSnapshots(ctx context.Context) error {
+	volumes, err := j.Volumes.LVs(ctx)
+	if err != nil {
+		return err
+	}
+	for _, lv := range volumes {
+		if !lv.HasTag(j.Plan.Tag()) {
+			continue
+		}
+		if snapshots := lv.Dependent(volumes); len(snapshots) > 0 {
+			return &lvm.SnapshotError{VG: lv.VG, Name: lv.Name, Snapshots: snapshots}
 		}
 	}
 	return nil

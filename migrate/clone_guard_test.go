@@ -13,6 +13,7 @@ import (
 	"github.com/vmmigrate/vmmigrate/domainxml"
 	"github.com/vmmigrate/vmmigrate/hypervisor"
 	"github.com/vmmigrate/vmmigrate/luks"
+	"github.com/vmmigrate/vmmigrate/lvm"
 )
 
 // moved is a world in which imap has been migrated.
@@ -271,4 +272,28 @@ func TestAGuestsOwnGroupsAreTakenDownBeforeItsDiskIsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.wantSame(before, "with a guest's group active")
+}
+
+// A snapshot goes with its volume, and is not ours.
+func TestAVolumeOfWhichSomebodyMadeASnapshotIsKept(t *testing.T) {
+	w, before, plan := moved(t, options())
+	w.lvm.AddSnapshot("vg0", plan.Disks[0].Volume.Name, "theirs", "snap")
+	after := w.look()
+	for _, force := range []bool{false, true} {
+		var snapshots *lvm.SnapshotError
+		if err := w.rollback(plan.Job, force); !errors.As(err, &snapshots) || !slices.Equal(snapshots.Snapshots, []string{"theirs"}) {
+			t.Errorf("force %v: %v", force, err)
+		}
+		if err := (&Engine{Env: w.env()}).Refusal(w.context(), plan.Job, force); !errors.As(err, &snapshots) {
+			t.Errorf("force %v, at once: %v", force, err)
+		}
+	}
+	w.wantSame(after, "refused")
+	if err := w.lvm.Remove(w.context(), "vg0", "theirs", "snap"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.rollback(plan.Job, false); err != nil {
+		t.Fatal(err)
+	}
+	w.wantSame(before, "rolled back")
 }

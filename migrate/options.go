@@ -138,7 +138,19 @@ type OptionError struct {
 
 func (e *OptionError) Error() string { return fmt.Sprintf("%s: %s", e.Option, e.Reason) }
 
-// Validate returns an *OptionError for the first option that can't be used,
+// CacheTypeError says that volumes with a cache in front of them were asked for.
+// A cache serves one volume and is removed with it (lvmcache(7)), so that a
+// rollback would remove what the job did not make.
+type CacheTypeError struct {
+	// Type is lvm2's name of it.
+	Type string
+}
+
+func (e *CacheTypeError) Error() string {
+	return fmt.Sprintf("--lvm-type: vmmigrate makes no %s: lvm2 puts it in front of a volume that is there, before the move or after", e.Type)
+}
+
+// Validate returns a *CacheTypeError, or an *OptionError for the first option that can't be used,
 // whatever the host looks like.
 func (o Options) Validate() error {
 	if o.LUKS.Type != luks.LUKS2 && o.LUKS.Type != luks.LUKS1 {
@@ -158,6 +170,9 @@ func (o Options) Validate() error {
 	}
 	if o.LUKS.PBKDF != "" && !slices.Contains(luks.PBKDFs, o.LUKS.PBKDF) {
 		return &OptionError{"--pbkdf", fmt.Sprintf("%q is none of %s", o.LUKS.PBKDF, strings.Join(luks.PBKDFs, ", "))}
+	}
+	if o.LVMType == "cache" || o.LVMType == "writecache" {
+		return &CacheTypeError{Type: o.LVMType}
 	}
 	if _, err := lvm.ParseType(o.LVMType); err != nil {
 		return &OptionError{"--lvm-type", err.Error()}

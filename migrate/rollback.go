@@ -12,7 +12,8 @@ import (
 // Rollback takes back all that a job made, newest first, and then forgets the
 // job. It goes on past a step that can't be undone, returns all such errors
 // joined, and can be repeated. A clone that was started since is kept: the
-// error is a *CloneStartedError, unless force is set and it does not run.
+// error is a *CloneStartedError, unless force is set and it does not run. A
+// volume with snapshots is kept in any case, with a *lvm.SnapshotError.
 func (e *Engine) Rollback(ctx context.Context, id string, force bool) error {
 	job, err := e.open(id)
 	if err != nil {

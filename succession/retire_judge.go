@@ -247,7 +247,11 @@ func (j *judge) judgeSnapshots(d Retiree, volume *lvm.LV) {
 			j.against(Used, d.Target, command.Quote([]string{"lvs", "-o", "+origin", other.VG}), "%s/%s is a snapshot of %s, and keeps what is wiped in it", other.VG, other.Name, d.Path)
 		}
 	}
-	if volume.Origin != "" {
+	if volume.Cached() {
+		// A part of the disk may be in the cache alone, and what is wiped is not
+		// wiped there. Only lvm2 can write the one back and let go of the other.
+		j.against(Used, d.Target, command.Quote([]string{"lvconvert", "--splitcache", volume.VG + "/" + volume.Name})+"   # then overwrite what was the cache, too", "%s has a cache in front of it, which holds parts of what is to be wiped", d.Path)
+	} else if volume.IsSnapshot() {
 		j.against(Used, d.Target, command.Quote([]string{"lvs", "-o", "+origin", volume.VG}), "%s is a snapshot of %s/%s, which keeps what is wiped in it", d.Path, volume.VG, volume.Origin)
 	}
 }

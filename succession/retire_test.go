@@ -193,6 +193,10 @@ func TestWhatIsNotCertainlyTheCopiedDiskOrIsUsedIsNeverWiped(t *testing.T) {
 			w.cloneOf("lv AAAA", plainSize, `<vmmigrate:started time="x"/>`)
 			w.lvs = []lvm.LV{{VG: "vg0", Name: "imap", UUID: "AAAA", Path: w.plain, Active: true}, {VG: "vg0", Name: "snap", Origin: "imap", UUID: "B"}}
 		}, Used, "vg0/snap is a snapshot"},
+		"a volume with a cache": {func(w *retireWorld) {
+			w.cloneOf("lv AAAA", plainSize, `<vmmigrate:started time="x"/>`)
+			w.lvs = []lvm.LV{{VG: "vg0", Name: "imap", UUID: "AAAA", Path: w.plain, Type: "cache", Origin: "[imap_corig]", Pool: "[fast_cvol]", Active: true}}
+		}, Used, "has a cache in front of it, which holds parts of what is to be wiped lvconvert --splitcache vg0/imap"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			w := newRetireWorld(t)

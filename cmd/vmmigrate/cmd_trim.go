@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -77,6 +78,13 @@ func (s *session) trimNext(vm string, disk *lifecycle.DiskTrim) {
 			"vmmigrate stop " + named(vm),
 			"vmmigrate start " + named(vm) + "   # unlocks with discards allowed",
 		}
+	case lifecycle.LayerPool:
+		for _, layer := range disk.Layers {
+			if layer.Layer == lifecycle.LayerVolume {
+				vg, _, _ := strings.Cut(layer.Name, "/")
+				disk.Next = []string{command.Quote([]string{"lvs", "-o", "+discards,chunk_size", vg})}
+			}
+		}
 	case lifecycle.LayerVolume, lifecycle.LayerDevice:
 		for _, layer := range disk.Layers {
 			if !layer.Passes && (layer.Layer == lifecycle.LayerVolume || layer.Layer == lifecycle.LayerDevice) {
@@ -116,8 +124,12 @@ func (s *session) trimText(trim lifecycle.Trim) error {
 		switch {
 		case disk.Problem != "":
 			said = disk.Problem
+		case disk.StopsAt == lifecycle.LayerPool:
+			said = "the guest's discards give space back to the thin pool, and get no further"
 		case disk.StopsAt != "":
 			said = fmt.Sprintf("the guest's discards stop at the %s", disk.StopsAt)
+		case disk.OnFile():
+			said = "the guest's discards give space back to the file system that the volume's file is on"
 		}
 		line(s.out, "\n%s", printable(disk.Target+": "+said+"."))
 		for _, next := range disk.Next {

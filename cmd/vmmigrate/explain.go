@@ -228,9 +228,19 @@ func explainUsage(err error) (advice, bool) {
 		return a, true
 	}
 	var option *migrate.OptionError
+	var cache *migrate.CacheTypeError
 	var edit *domainxml.EditError
 	var uri *hypervisor.URIError
 	switch {
+	case errors.As(err, &cache):
+		a := advice{what: err.Error(), exit: exitUsage, next: []string{
+			"lvconvert --type " + cache.Type + " --cachevol FAST VG/VM-DISK-luks   # after the move; FAST is a volume of VG on its fast disk",
+			"vmmigrate run --vm VM --target-device /dev/VG/CACHED   # or onto an empty volume that has its cache already",
+		}}
+		if cache.Type == "cache" {
+			a.details = []string{"a cache can be put there while the disk is in use"}
+		}
+		return a, true
 	case errors.As(err, &option):
 		return advice{what: err.Error(), exit: exitUsage, next: []string{"vmmigrate run --help"}}, true
 	case errors.As(err, &edit):

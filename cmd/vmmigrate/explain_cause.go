@@ -106,6 +106,7 @@ func volumeCause(err error) (a advice, ok bool) {
 	var exists *lvm.ExistsError
 	var inUse *lvm.InUseError
 	var theirs *lvm.NotOursError
+	var snapshots *lvm.SnapshotError
 	switch {
 	case errors.As(err, &space):
 		a.next = []string{command.Quote([]string{"vgs", space.VG})}
@@ -115,6 +116,8 @@ func volumeCause(err error) (a advice, ok bool) {
 		a.next = []string{command.Quote([]string{"lsblk", "/dev/" + inUse.VG + "/" + inUse.Name})}
 	case errors.As(err, &inUse):
 		a.next = []string{command.Quote([]string{"lvs", inUse.VG})}
+	case errors.As(err, &snapshots):
+		a.details, a.next = []string{removeSnapshots}, withoutSnapshots(snapshots)
 	case errors.As(err, &theirs):
 		a.details = []string{"vmmigrate removes only what bears the tag of its job"}
 		a.next = []string{command.Quote([]string{"lvs", "-o", "+lv_tags", theirs.VG + "/" + theirs.Name})}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/vmmigrate/vmmigrate/internal/command"
+	"github.com/vmmigrate/vmmigrate/lvm"
 	"github.com/vmmigrate/vmmigrate/migrate"
 	"github.com/vmmigrate/vmmigrate/migrate/journal"
 )
@@ -24,6 +25,7 @@ func explainJob(err error) (advice, bool) {
 	var lockedPayload *migrate.LockedPayloadError
 	var differs *migrate.DifferenceError
 	var start *migrate.StartError
+	var snapshots *lvm.SnapshotError
 	a := advice{what: err.Error(), exit: exitRefused}
 	switch {
 	case errors.As(err, &rollback):
@@ -43,6 +45,8 @@ func explainJob(err error) (advice, bool) {
 		a.next = []string{"vmmigrate rollback " + undone.Job}
 	case errors.As(err, &finished):
 		a.next = []string{virsh("start", finished.Clone), "vmmigrate rollback " + finished.Job}
+	case errors.As(err, &snapshots):
+		a.state, a.details, a.next = unchanged, []string{removeSnapshots}, withoutSnapshots(snapshots)
 	case errors.As(err, &only):
 		a.state = unchanged
 		a.details = []string{"if it is to go all the same: virsh undefine, cryptsetup close and lvremove, by hand"}
@@ -78,6 +82,18 @@ func explainJob(err error) (advice, bool) {
 		return explainJournal(err)
 	}
 	return a, true
+}
+
+// removeSnapshots says whose they are to remove.
+const removeSnapshots = "vmmigrate removes only what it made; if nobody needs what is in them any more, remove them first"
+
+// withoutSnapshots are the commands that remove a volume's snapshots.
+func withoutSnapshots(err *lvm.SnapshotError) []string {
+	var commands []string
+	for _, name := range err.Snapshots {
+		commands = append(commands, command.Quote([]string{"lvremove", err.VG + "/" + name}))
+	}
+	return commands
 }
 
 // explainUndefined tells of a clone that was undefined, whose disks are still

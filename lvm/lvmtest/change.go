@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/vmmigrate/vmmigrate/lvm"
 )
@@ -83,11 +82,10 @@ func (f *Fake) create(spec lvm.Spec) error {
 
 // add makes the volume, whose extents are known to be there.
 func (f *Fake) add(group *lvm.VG, spec lvm.Spec, extents int64) {
-	dashed := func(name string) string { return strings.ReplaceAll(name, "-", "--") }
 	f.serial++
 	v := &volume{taken: map[string]int64{}, LV: lvm.LV{
 		VG: spec.VG, VGUUID: group.UUID, Name: spec.Name, UUID: f.uuid(), Size: spec.Size, Type: string(cmp.Or(spec.Type, lvm.Linear)),
-		Path: "/dev/" + spec.VG + "/" + spec.Name, DMPath: "/dev/mapper/" + dashed(spec.VG) + "-" + dashed(spec.Name),
+		Path: "/dev/" + spec.VG + "/" + spec.Name, DMPath: mapperPath(spec.VG, spec.Name),
 		Tags: slices.Clone(spec.Tags), Active: true, Attr: "-wi-a-----", Pool: spec.ThinPool, Major: 254, Minor: f.serial,
 	}}
 	slices.Sort(v.Tags)
@@ -149,6 +147,13 @@ func (f *Fake) remove(vg, name, tag string) (path string, err error) {
 		return "", &lvm.NotOursError{VG: vg, Name: name, Tag: tag, Tags: v.Tags}
 	case v.open || used:
 		return "", &lvm.InUseError{VG: vg, Name: name}
+	}
+	var all []lvm.LV
+	for _, other := range f.volumes {
+		all = append(all, other.LV)
+	}
+	if snapshots := v.Dependent(all); len(snapshots) > 0 {
+		return "", &lvm.SnapshotError{VG: vg, Name: name, Snapshots: snapshots}
 	}
 	f.give(&f.groups[f.group(vg)], v, 1)
 	f.volumes = slices.DeleteFunc(f.volumes, func(other *volume) bool { return other == v })

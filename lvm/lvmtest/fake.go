@@ -113,6 +113,25 @@ func (f *Fake) AddGuest(device, name string, active bool) {
 	f.guests[device] = append(f.guests[device], &guest{VG: lvm.VG{Name: name, UUID: f.uuid()}, active: active})
 }
 
+// AddSnapshot gives a volume a snapshot, which takes nothing from the group, with
+// these tags.
+func (f *Fake) AddSnapshot(vg, origin, name string, tags ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	of := f.find(vg, origin)
+	f.serial++
+	f.volumes = append(f.volumes, &volume{taken: map[string]int64{}, LV: lvm.LV{
+		VG: vg, VGUUID: of.VGUUID, Name: name, UUID: f.uuid(), Size: of.Size, Type: string(lvm.Linear), Origin: origin, Pool: of.Pool, Tags: tags,
+		Path: "/dev/" + vg + "/" + name, DMPath: mapperPath(vg, name), Active: true, Attr: "swi-a-s---", Major: 254, Minor: f.serial,
+	}})
+}
+
+// mapperPath is /dev/mapper/VG-LV, in which a name's own dashes are doubled.
+func mapperPath(vg, name string) string {
+	dashed := func(name string) string { return strings.ReplaceAll(name, "-", "--") }
+	return "/dev/mapper/" + dashed(vg) + "-" + dashed(name)
+}
+
 // DeviceSize is the size of the volume at path in bytes, or a
 // *lvm.NotFoundError.
 func (f *Fake) DeviceSize(path string) (int64, error) {
