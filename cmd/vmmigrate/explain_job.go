@@ -85,7 +85,7 @@ func explainJob(err error) (advice, bool) {
 }
 
 // removeSnapshots says whose they are to remove.
-const removeSnapshots = "vmmigrate removes only what it made; if nobody needs what is in them any more, remove them first"
+const removeSnapshots = "vmmigrate removes only what it made: if nobody needs what is in it any more, remove it first"
 
 // withoutSnapshots are the commands that remove a volume's snapshots.
 func withoutSnapshots(err *lvm.SnapshotError) []string {

@@ -80,3 +80,73 @@ lvconvert -qy --type cache --cachevol fast --cachesettings migration_threshold=1
 	does(t, 0, []string{"rollback", "cached", "--yes"})
 	sh(t, `lvremove -qy vg0/slow`)
 }
+
+// After the move lvm2 changes what is below the encryption as it likes, also
+// while the disk is open.
+func TestLVMChangesACloneVolumesUnderIt(t *testing.T) {
+	does(t, 2, []string{"plan", "--vm", "imap", "--lvm-type", "cache"}, "vmmigrate makes no cache", "lvconvert --type cache --cachevol FAST VG/VM-DISK-luks", "--target-device /dev/VG/CACHED")
+	sh(t, `modprobe -a raid1 dm-raid dm-cache dm-cache-smq; vm under 8`)
+	move := run("under", "--vg", "vg0", "--pv", "/dev/ubda", "--allow-discards")
+	alive := func(t *testing.T) {
+		t.Helper()
+		does(t, 0, []string{"status", "under-luks"}, "vg0/under-vda-luks", "current")
+		does(t, 0, []string{"lock", "under-luks"})
+		does(t, 0, append([]string{"unlock", "under-luks"}, key...))
+		sh(t, `cmp -n $((8 << 20)) /dev/mapper/cr_under_vda /dev/vg0/under`)
+	}
+	gone := func(t *testing.T) {
+		t.Helper()
+		if left := sh(t, `lvs -a --noheadings -o lv_name vg0 | grep -e under- -e fast || true`); left != "" {
+			t.Errorf("left are %s", left)
+		}
+	}
+	for _, cache := range [][2]string{
+		{"cache pool", `lvcreate -qy --type cache-pool -L 8M -n fast vg0 /dev/ubdb; lvconvert -qy --type cache --cachepool fast --cachesettings migration_threshold=16384 vg0/under-vda-luks`},
+		{"cache volume", `lvcreate -qy -L 12M -n fast vg0 /dev/ubdb; lvconvert -qy --type cache --cachevol fast vg0/under-vda-luks`},
+	} {
+		t.Run(cache[0], func(t *testing.T) {
+			does(t, 0, move, "is now under-luks")
+			sh(t, cache[1])
+			alive(t)
+			if said := does(t, 0, []string{"trim", "check", "under-luks"}, "down to the hardware").Stdout; strings.Contains(said, "fast") {
+				t.Errorf("the cache is told to be in the way")
+			}
+			does(t, 0, []string{"header", "check", "under-luks"}, "current")
+			does(t, 0, []string{"verify", "under"}, "equal")
+			does(t, 0, []string{"rollback", "under", "--yes"})
+			gone(t)
+		})
+	}
+	t.Run("a mirror, another size, another disk and a snapshot", func(t *testing.T) {
+		does(t, 0, move, "is now under-luks")
+		sh(t, `lvconvert -qy --type raid1 -m1 vg0/under-vda-luks /dev/ubdb`)
+		alive(t)
+		sh(t, `lvconvert -qy -m0 vg0/under-vda-luks /dev/ubdb; lvextend -qy -L +8M vg0/under-vda-luks; pvmove -q -n under-vda-luks /dev/ubda /dev/ubdb 2>/dev/null`)
+		alive(t)
+		sh(t, `lvcreate -qy -s -L 8M -n before vg0/under-vda-luks; cryptsetup open --key-file /root/imap.key --readonly /dev/vg0/before look`)
+		does(t, 0, []string{"status", "under-luks"}, "vda open ", "vg0/under-vda-luks")
+		does(t, 3, []string{"rollback", "under", "--yes"}, "has a snapshot, before, that is worth nothing without it", "nothing has been changed", "lvremove vg0/before")
+		alive(t)
+		does(t, 3, []string{"rollback", "under", "--yes", "--force"}, "lvremove vg0/before")
+		sh(t, `! test -e /dev/mapper/look; lvremove -qy vg0/before`)
+		does(t, 0, []string{"rollback", "under", "--yes"})
+		gone(t)
+	})
+	t.Run("a cache outlives the cutover and the original", func(t *testing.T) {
+		does(t, 0, move, "is now under-luks")
+		sh(t, `lvcreate -qy -L 12M -n fast vg0 /dev/ubdb; lvconvert -qy --type cache --cachevol fast vg0/under-vda-luks
+lvcreate -qy -L 12M -n fast2 vg0 /dev/ubdb; lvconvert -qy --type cache --cachevol fast2 vg0/under`)
+		does(t, 0, append([]string{"start", "under-luks"}, key...), "started")
+		does(t, 0, []string{"stop", "under-luks", "--timeout", "0s", "--force"}, "locked")
+		does(t, 0, []string{"cutover", "under-luks"})
+		retire := append([]string{"retire", "under", "--method", "zero", "--confirm", "under"}, key...)
+		does(t, 3, retire, "/dev/vg0/under has a cache in front of it", "lvconvert --splitcache vg0/under")
+		sh(t, `lvconvert -qy --splitcache vg0/under; test -b /dev/vg0/fast2 || lvchange -ay vg0/fast2; lvremove -qy vg0/fast2`)
+		does(t, 0, retire)
+		sh(t, `lvconvert -qy --uncache vg0/under-vda-luks`)
+		does(t, 0, append([]string{"unlock", "under"}, key...))
+		does(t, 0, []string{"lock", "under"})
+		sh(t, `virsh -q undefine under; lvremove -qy vg0/under-vda-luks`)
+		gone(t)
+	})
+}
