@@ -104,7 +104,7 @@ func (h *host) mapping(clone *Clone, disk *Disk) {
 // volume or another: it bears the header of what it was made of, and an older
 // state. The volume that the clone was moved to may be one itself.
 func aside(lv lvm.LV, clone *Clone, disk *Disk) bool {
-	return lv.IsSnapshot() && !lv.HasTag(clone.Tag()) && !(lv.VG == disk.VG && lv.Name == disk.LV)
+	return lv.IsSnapshot() && !lv.HasTag(clone.Tag()) && (lv.VG != disk.VG || lv.Name != disk.LV)
 }
 
 // opensSnapshot says whether a mapping lies on such a snapshot.

@@ -123,8 +123,8 @@ func createArgs(spec Spec, extent int64) ([]string, error) {
 
 // Remove removes the volume vg/name if it bears tag, and is content when there
 // is no such volume. It returns a *NotOursError when the volume does not bear
-// the tag, an *InUseError when it is open, and a *SnapshotError when snapshots
-// would go with it; it is still there then. A cache in front of it goes with it.
+// the tag, an *InUseError when it is open, a *MovingError while it is moved, and a
+// *SnapshotError when snapshots would go with it; it is still there then. A cache in front of it goes with it.
 func (c *Client) Remove(ctx context.Context, vg, name, tag string) error {
 	volume, err := c.LV(ctx, vg, name)
 	if isMissing(err) {

@@ -171,6 +171,7 @@ func TestRemovingSettlesWithWhatIsThere(t *testing.T) {
 		`Failed to find logical volume "vg0/lin"`:           nil,
 		"Logical volume vg0/lin is used by another device.": &InUseError{VG: "vg0", Name: "lin"},
 		"Logical volume vg0/lin in use.":                    &InUseError{VG: "vg0", Name: "lin"},
+		"Can't remove locked logical volume vg0/lin.":       &MovingError{VG: "vg0", Name: "lin"},
 	} {
 		client, _ := scripted(t, answer{cmd: "lvs ", file: "lin.json"}, answer{cmd: "lvremove ", stderr: words})
 		if diff := cmp.Diff(want, client.Remove(t.Context(), "vg0", "lin", "vmmigrate.job=abc")); diff != "" {

@@ -106,6 +106,16 @@ func (e *InUseError) Error() string {
 	return fmt.Sprintf("logical volume %q is in use", e.VG+"/"+e.Name)
 }
 
+// MovingError says that a volume can't be removed before lvm2 has ended what it
+// does with it: a pvmove, whose volumes it locks (pvmove(8)).
+type MovingError struct {
+	VG, Name string
+}
+
+func (e *MovingError) Error() string {
+	return fmt.Sprintf("logical volume %q is being moved to another disk, by a pvmove that has not ended", e.VG+"/"+e.Name)
+}
+
 // AmbiguousError says that several volume groups have one name, and that none
 // of them is known to be this host's own.
 type AmbiguousError struct {
@@ -156,6 +166,8 @@ func recognise(err error, vg, name string) error {
 		return &NotFoundError{Kind: "logical volume", Name: vg + "/" + name}
 	case strings.Contains(text, "already exists in volume group"):
 		return &ExistsError{VG: vg, Name: name}
+	case strings.Contains(text, "remove locked logical volume"):
+		return &MovingError{VG: vg, Name: name}
 	case strings.Contains(text, " in use") || strings.Contains(text, "is used by another device") || strings.Contains(text, "open logical volume"):
 		return &InUseError{VG: vg, Name: name}
 	}

@@ -160,6 +160,7 @@ func stepCases() []explainCase {
 		{"a guest's group in use", stopped(migrate.Close, &lvm.InUseError{VG: "guestvg"})},
 		{"a volume of somebody else", stopped(migrate.CreateVolume, &lvm.NotOursError{VG: "vg0", Name: "imap-vda-luks", Tag: "vmmigrate.job=" + testJob})},
 		{"a volume of which somebody made snapshots", stopped(migrate.CreateVolume, &lvm.SnapshotError{VG: "vg0", Name: "imap-vda-luks", Snapshots: []string{"one", "two"}})},
+		{"a volume that pvmove has not left yet", stopped(migrate.CreateVolume, &lvm.MovingError{VG: "vg0", Name: "imap-vda-luks"})},
 		{"a rollback that would take a snapshot along", &lvm.SnapshotError{VG: "vg0", Name: "imap-vda-luks", Snapshots: []string{"one"}}},
 		{"a key slot that is taken", stopped(migrate.Format, &luks.SlotError{Device: device, Slot: 1, Taken: true})},
 		{"the wrong key", stopped(migrate.Open, &luks.WrongKeyError{Device: device})},

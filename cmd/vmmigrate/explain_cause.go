@@ -107,6 +107,7 @@ func volumeCause(err error) (a advice, ok bool) {
 	var inUse *lvm.InUseError
 	var theirs *lvm.NotOursError
 	var snapshots *lvm.SnapshotError
+	var moving *lvm.MovingError
 	switch {
 	case errors.As(err, &space):
 		a.next = []string{command.Quote([]string{"vgs", space.VG})}
@@ -116,6 +117,8 @@ func volumeCause(err error) (a advice, ok bool) {
 		a.next = []string{command.Quote([]string{"lsblk", "/dev/" + inUse.VG + "/" + inUse.Name})}
 	case errors.As(err, &inUse):
 		a.next = []string{command.Quote([]string{"lvs", inUse.VG})}
+	case errors.As(err, &moving):
+		a.next = []string{"pvmove   # goes on with it to its end; pvmove --abort ends it at once"}
 	case errors.As(err, &snapshots):
 		a.details, a.next = []string{removeSnapshots}, withoutSnapshots(snapshots)
 	case errors.As(err, &theirs):
