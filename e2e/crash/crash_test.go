@@ -24,7 +24,7 @@ func TestNothingIsLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Run("killed at every instant", func(t *testing.T) { killAtEveryInstant(t, places) })
-	if *faultFlag != "" {
+	if *faultFlag != "" || *jobFlag != "" {
 		return
 	}
 	t.Run("disks", func(t *testing.T) { tryAll(t, places, "disks that fail, lie or are full", diskFaults()) })

@@ -27,25 +27,32 @@ type entry struct {
 	Changes bool   `json:"changes"`
 }
 
-// tables are the faults of a job and of its rollback.
+// tables are the faults of a kind of jobs and of their rollback: all of the usual
+// one, and of the others what they do and it does not.
 type tables struct {
+	Job      string  `json:"job"`
 	Forward  []entry `json:"forward"`
 	Backward []entry `json:"backward"`
-	// Recovery are those of a job with a recovery key that others have not.
-	Recovery []entry `json:"recovery"`
 }
+
+// The kinds of jobs: see command inside.
+const (
+	usualJob    = "usual"
+	recoveryJob = "recovery"
+	layoutJob   = "layout"
+)
 
 // orders tell a host what to do to a job.
 type orders struct {
-	Ending   string   `json:"ending"`
-	Recovery bool     `json:"recovery"`
-	Short    bool     `json:"short"`
-	Faults   []string `json:"faults"`
+	Ending string   `json:"ending"`
+	Job    string   `json:"job"`
+	Short  bool     `json:"short"`
+	Faults []string `json:"faults"`
 }
 
 // tormentor is `inside torment` at work on a host.
 type tormentor struct {
-	tables tables
+	tables []tables
 	to     *json.Encoder
 	from   *bufio.Scanner
 }
@@ -103,39 +110,53 @@ func killAtEveryInstant(t *testing.T, places []place) {
 			t.Fatal(err)
 		}
 	}
-	table := crew[0].tables
+	all := crew[0].tables
 	for _, other := range crew[1:] {
-		if d := cmp.Diff(table, other.tables); d != "" {
+		if d := cmp.Diff(all, other.tables); d != "" {
 			t.Errorf("a job without a fault does not do the same things each time:\n%s", d)
 		}
 	}
-	show(t, table)
-	everyStepHasFaults(t, table)
-
-	work, known := chooseOrders(table)
-	part := shared.tally.begin("kill -9, then resume or rollback", known)
-	missed := carryOut(t, crew, part, work)
-	// What a job with several kills did not come by is tried alone.
-	for _, o := range carryOut(t, crew, part, missed) {
-		t.Errorf("never came to pass: %s", o.Faults)
+	show(t, all)
+	everyStepHasFaults(t, all)
+	for _, table := range all {
+		if *jobFlag != "" && *jobFlag != table.Job {
+			continue
+		}
+		work, known := chooseOrders(table)
+		if *faultFlag != "" {
+			work, known = chooseByName(table)
+		}
+		part := shared.tally.begin("kill -9"+partOf[table.Job]+", then resume or rollback", known)
+		missed := carryOut(t, crew, part, work)
+		// What a job with several kills did not come by is tried alone.
+		for _, o := range carryOut(t, crew, part, missed) {
+			t.Errorf("never came to pass: %s", o.Faults)
+		}
 	}
 }
 
-// show prints the table of faults.
-func show(t *testing.T, table tables) {
-	for _, e := range slices.Concat(table.Forward, table.Recovery, table.Backward) {
-		mark := " "
-		if e.Changes {
-			mark = "*"
+var partOf = map[string]string{
+	recoveryJob: " where a recovery key is made",
+	layoutJob:   " where an image goes to a file system, with the header in a file",
+}
+
+// show prints the tables of faults.
+func show(t *testing.T, all []tables) {
+	for _, table := range all {
+		for _, e := range slices.Concat(table.Forward, table.Backward) {
+			mark := " "
+			if e.Changes {
+				mark = "*"
+			}
+			t.Logf("%s %s", mark, e.Fault)
 		}
-		t.Logf("%s %s", mark, e.Fault)
 	}
 }
 
 // everyStepHasFaults holds the table against steps.go: a step that is new has to
 // be in it. All that can be switched on is, so that no step hides behind an
-// option.
-func everyStepHasFaults(t *testing.T, table tables) {
+// option; a layout is chosen and not switched on.
+func everyStepHasFaults(t *testing.T, all []tables) {
 	var options migrate.Options
 	fields := reflect.ValueOf(&options).Elem()
 	for i := range fields.NumField() {
@@ -143,8 +164,12 @@ func everyStepHasFaults(t *testing.T, table tables) {
 			field.SetBool(true)
 		}
 	}
+	options.Layout = migrate.FilesystemLayout
 	for _, step := range migrate.StepNamesOf(options) {
-		if !slices.ContainsFunc(slices.Concat(table.Forward, table.Recovery), func(e entry) bool { return e.Step == string(step) && e.Changes }) {
+		tried := slices.ContainsFunc(all, func(table tables) bool {
+			return slices.ContainsFunc(table.Forward, func(e entry) bool { return e.Step == string(step) && e.Changes })
+		})
+		if !tried {
 			t.Errorf("no fault is tried at the step %s: does the job of the crash tests come by it?", step)
 		}
 	}
@@ -154,54 +179,51 @@ func everyStepHasFaults(t *testing.T, table tables) {
 // resumed job does something before it is killed again.
 const stride = 12
 
-// chooseOrders makes the work of the tables, and says how many faults they
-// hold. To be resumed, a job is killed at several faults in turn: all of the
-// table's are tried. To be rolled back it is killed once, before each record
-// and around each program that changes something; what lies between leaves no
-// other world. A rollback is itself killed at all of its faults.
+// chooseOrders makes the work of a table, and says how many faults it holds. To be
+// resumed, a job is killed at several faults in turn: all of the table's are
+// tried. To be rolled back it is killed once, before each record and around each
+// program that changes something; what lies between leaves no other world. A
+// rollback is itself killed at all of its faults.
 func chooseOrders(table tables) (work []orders, known int) {
-	if *faultFlag != "" {
-		return chooseByName(table)
-	}
 	share := int(max(*shareFlag, 1))
-	add := func(ending string, recovery bool, faults []entry, perJob int) {
+	add := func(ending string, faults []entry, perJob int) {
 		known += len(faults)
-		for _, chain := range chains(inShare(faults), perJob) {
-			work = append(work, orders{Ending: ending, Recovery: recovery, Faults: chain})
+		for _, chain := range chains(inShare(table.Job, faults), perJob) {
+			work = append(work, orders{Ending: ending, Job: table.Job, Faults: chain})
 		}
 	}
-	add("resume", false, table.Forward, max(1, stride/share))
-	add("resume", true, table.Recovery, 1)
+	resumed := 1
+	if table.Job != recoveryJob {
+		resumed = max(1, stride/share)
+	}
+	add("resume", table.Forward, resumed)
 	// Once the job's folder is renamed there is no job to be rolled back again:
 	// what comes after is one kill a job, and all the same how long that was.
 	gone := 1 + slices.IndexFunc(table.Backward, func(e entry) bool { return strings.HasPrefix(e.What, "rename ") })
-	add("back", false, table.Backward[:gone], max(1, 2/share))
+	if gone == 0 {
+		gone = len(table.Backward)
+	}
+	add("back", table.Backward[:gone], max(1, 2/share))
 	known += len(table.Backward) - gone
-	for _, e := range inShare(table.Backward[gone:]) {
-		work = append(work, orders{Ending: "back", Short: true, Faults: []string{e.Fault}})
+	for _, e := range inShare(table.Job, table.Backward[gone:]) {
+		work = append(work, orders{Ending: "back", Job: table.Job, Short: true, Faults: []string{e.Fault}})
 	}
-	for _, forward := range []struct {
-		table    []entry
-		recovery bool
-	}{{table.Forward, false}, {table.Recovery, true}} {
-		lasting := ownWorlds(forward.table)
-		add("rollback", forward.recovery, lasting, len(lasting))
-	}
+	lasting := ownWorlds(table.Forward)
+	add("rollback", lasting, len(lasting))
 	return work, known
 }
 
-// chooseByName makes the work of the faults that the flag names.
+// chooseByName makes the work of a table's faults that the flag names.
 func chooseByName(table tables) (work []orders, known int) {
-	for _, e := range slices.Concat(table.Forward, table.Recovery) {
-		recovery := slices.ContainsFunc(table.Recovery, func(r entry) bool { return r.Fault == e.Fault })
+	for _, e := range table.Forward {
 		if strings.Contains(e.Fault, *faultFlag) {
 			only := []string{e.Fault}
-			work = append(work, orders{Ending: "resume", Recovery: recovery, Faults: only}, orders{Ending: "rollback", Recovery: recovery, Faults: only})
+			work = append(work, orders{Ending: "resume", Job: table.Job, Faults: only}, orders{Ending: "rollback", Job: table.Job, Faults: only})
 		}
 	}
 	for _, e := range table.Backward {
 		if strings.Contains(e.Fault, *faultFlag) {
-			work = append(work, orders{Ending: "back", Faults: []string{e.Fault}})
+			work = append(work, orders{Ending: "back", Job: table.Job, Faults: []string{e.Fault}})
 		}
 	}
 	return work, len(work)
@@ -219,10 +241,14 @@ func ownWorlds(table []entry) (own []entry) {
 }
 
 // inShare are the faults of a table that this run tries: its share, and one of
-// each step, disk and thing done that would have none.
-func inShare(table []entry) (in []entry) {
+// each step, disk and thing done that would have none; of each step alone where
+// the usual job is the one that most things are done in.
+func inShare(job string, table []entry) (in []entry) {
 	kind := func(e entry) string {
 		what, _, _ := strings.Cut(e.What, " ")
+		if job == layoutJob {
+			what = ""
+		}
 		return e.Step + " " + what
 	}
 	covered := map[string]bool{}
@@ -270,7 +296,7 @@ func carryOut(t *testing.T, crew []*tormentor, part *part, work []orders) (misse
 					return
 				}
 				for _, name := range r.Missed {
-					missed = append(missed, orders{Ending: o.Ending, Recovery: o.Recovery, Faults: []string{name}})
+					missed = append(missed, orders{Ending: o.Ending, Job: o.Job, Short: o.Short, Faults: []string{name}})
 				}
 				mu.Unlock()
 				part.add(len(r.Steps), r)

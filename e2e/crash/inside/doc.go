@@ -2,7 +2,7 @@
 
 // Command inside is the part of the crash tests that runs on the test host,
 // beside the program it torments. It makes a small world (a volume group, a VM
-// with two disks), runs the vmmigrate that ships under ptrace(2), and stops it
+// with two disks, another with a qcow2 image), runs the vmmigrate that ships under ptrace(2), and stops it
 // at an instant that a system call marks: right before a file is made, written,
 // renamed or removed, before a request goes to libvirtd, before a block goes to
 // the payload, and before or while another program runs. At that instant it
@@ -14,6 +14,7 @@
 // and what the system call is about.
 //
 //	world.go     the world: made, looked at, compared
+//	layout.go    the VM whose disk stays an image, on a file system in its volume
 //	trace.go     ptrace: one process and its threads, and each program it starts
 //	filter.go    seccomp: which system calls ptrace is to stop at
 //	instant.go   what a system call is about

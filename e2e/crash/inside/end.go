@@ -22,8 +22,8 @@ type torment struct {
 	Seconds float64 `json:"seconds"`
 	// More is what run is told beside the usual.
 	More []string `json:"more,omitempty"`
-	// Recovery is true if the job has a recovery key.
-	Recovery bool `json:"recovery,omitempty"`
+	// Kind is what kind of job it is.
+	Kind kind `json:"kind"`
 	// ignore is what may differ in the end, or nil.
 	ignore *regexp.Regexp
 }
@@ -33,8 +33,8 @@ func (t *torment) openJob() []string { return t.runArgs("--stop-after", "define"
 
 // rehearse runs a job through and back, and learns what has to hold at the end
 // of any other one and how long it takes. at is asked at each instant.
-func rehearse(more []string, at func(instant)) (t *torment, err error) {
-	t = &torment{More: more}
+func rehearse(of kind, more []string, at func(instant)) (t *torment, err error) {
+	t = &torment{Kind: of, More: more}
 	if t.Before, err = look(); err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func rehearse(more []string, at func(instant)) (t *torment, err error) {
 	if _, err := t.payloads(); err != nil {
 		return nil, err
 	}
-	if err := t.undone(rollbackArgs("--force")); err != nil {
+	if err := t.undone(t.rollbackArgs("--force")); err != nil {
 		return nil, err
 	}
 	return t, t.asBefore(&result{})
@@ -76,31 +76,31 @@ func (t *torment) rehearseRollback() (table []instant, err error) {
 	if err := t.through(where, t.openJob(), exitResumable, func(instant) {}); err != nil {
 		return nil, err
 	}
-	if err := t.through(where, rollbackArgs(), exitDone, func(now instant) { table = append(table, now) }); err != nil {
+	if err := t.through(where, t.rollbackArgs(), exitDone, func(now instant) { table = append(table, now) }); err != nil {
 		return nil, err
 	}
 	return table, t.asBefore(&result{})
 }
 
-// withRecovery is the same for jobs that have a recovery key, and the instants
-// at which they do something that others don't.
-func (t *torment) withRecovery() (also *torment, table []instant, err error) {
-	also = &torment{Before: t.Before, After: t.After, Recovery: true}
+// withRecovery is the same for jobs that have a recovery key. at is asked at the
+// instants at which they do something that others don't.
+func (t *torment) withRecovery(at func(instant)) (also *torment, err error) {
+	also = &torment{Before: t.Before, After: t.After, Kind: recovery}
 	if err := also.clearTheWay(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	err = t.through(newPosition(), also.runArgs("--stop-after", "header-backup"), exitResumable, func(now instant) {
 		if now.Step == recoveryStep || strings.HasSuffix(now.What, "intent "+recoveryStep) {
-			table = append(table, now)
+			at(now)
 		}
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if err := t.undone(rollbackArgs()); err != nil {
-		return nil, nil, err
+	if err := t.undone(t.rollbackArgs()); err != nil {
+		return nil, err
 	}
-	return also, table, t.asBefore(&result{})
+	return also, t.asBefore(&result{})
 }
 
 // recoveryStep is the step that only a job with a recovery key has.
@@ -131,7 +131,7 @@ func (t *torment) resumed(r *result) error {
 		return err
 	}
 	r.Bytes += bytes
-	if err := t.undone(rollbackArgs("--force")); err != nil {
+	if err := t.undone(t.rollbackArgs("--force")); err != nil {
 		return fmt.Errorf("the rollback afterwards: %w", err)
 	}
 	return t.asBefore(r)
@@ -170,7 +170,7 @@ func (t *torment) rolledBack(r *result) error {
 	if !jobBegun() {
 		// There is nothing to roll back. What is left in the state directory
 		// goes with the next job.
-		o, err := plainly(rollbackArgs())
+		o, err := plainly(t.rollbackArgs())
 		if err == nil && (o.code != exitRefused || !strings.Contains(o.output, "no job")) {
 			err = errors.New(o.String())
 		}
@@ -185,11 +185,11 @@ func (t *torment) rolledBack(r *result) error {
 			return err
 		}
 	}
-	args := rollbackArgs()
+	args := t.rollbackArgs()
 	if jobDefined() {
 		// Its disks may be locked by now, and then it can't be seen that it
 		// was not started.
-		args = rollbackArgs("--force")
+		args = t.rollbackArgs("--force")
 	}
 	if err := t.undone(args); err != nil {
 		return err
@@ -228,7 +228,7 @@ func (t *torment) asBefore(r *result) error {
 	if err := now.differs(t.Before, t.ignore); err != nil {
 		return fmt.Errorf("what the rollback left: %w", err)
 	}
-	for _, d := range disks {
+	for _, d := range t.guest().disks {
 		r.Bytes += d.size
 	}
 	return nil

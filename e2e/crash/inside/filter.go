@@ -17,6 +17,7 @@ import (
 var watched = []uint32{
 	unix.SYS_MKDIRAT, unix.SYS_UNLINKAT, unix.SYS_RENAME, unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2,
 	unix.SYS_FTRUNCATE, unix.SYS_COPY_FILE_RANGE, unix.SYS_SENDFILE, unix.SYS_WRITE, unix.SYS_PWRITE64,
+	unix.SYS_WRITEV, unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_FALLOCATE, unix.SYS_FCHMOD,
 }
 
 // filter stops a program at the watched system calls for its tracer and lets

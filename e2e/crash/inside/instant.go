@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -86,7 +87,7 @@ func (p *position) passed(now instant) {
 
 // readsOnly are the programs, or subcommands, that change nothing. Any other
 // is taken to.
-var readsOnly = regexp.MustCompile(`^(lvs|vgs|pvs|lsblk|blkid|udevadm settle|dmsetup (info|table)|cryptsetup (isLuks|luksDump)|qemu-img info)( |$)`)
+var readsOnly = regexp.MustCompile(`^(lvs|vgs|pvs|lsblk|blkid|udevadm settle|dmsetup (info|table)|cryptsetup (isLuks|luksDump)|qemu-img (info|check|map|measure))( |$)`)
 
 // program is the instant before a program runs.
 func (p *position) program(argv []string) instant {
@@ -101,7 +102,7 @@ func (p *position) program(argv []string) instant {
 		}
 	}
 	what := plain(strings.Join(words, " "))
-	changes := !readsOnly.MatchString(what)
+	changes := !readsOnly.MatchString(what) || slices.Contains(argv, "leaks") // qemu-img check -r leaks
 	return p.name("run "+what, changes, changes)
 }
 
@@ -122,12 +123,26 @@ func (p *position) instantOf(pid int, regs *unix.PtraceRegsAmd64) (now instant, 
 		return p.file("rename", text(pid, regs.R10))
 	case unix.SYS_RENAME:
 		return p.file("rename", text(pid, regs.Rsi))
+	case unix.SYS_MOUNT:
+		return p.name("mount "+plain(text(pid, regs.Rdi)), true, false), true
+	case unix.SYS_UMOUNT2:
+		return p.name("unmount "+plain(text(pid, regs.Rdi)), true, false), true
+	case unix.SYS_FALLOCATE:
+		return p.file("allocate", target(pid, regs.Rdi))
+	case unix.SYS_FCHMOD:
+		return p.file("change the mode of", target(pid, regs.Rdi))
 	case unix.SYS_FTRUNCATE:
 		return p.file("truncate", target(pid, regs.Rdi))
 	case unix.SYS_COPY_FILE_RANGE:
 		return p.file("write", target(pid, regs.Rdx))
 	case unix.SYS_SENDFILE:
 		return p.file("write", target(pid, regs.Rdi))
+	case unix.SYS_WRITEV:
+		// A request to qemu-nbd; its header is the first of the buffers.
+		if first := memory(pid, regs.Rsi, 16); len(first) == 16 && strings.HasPrefix(target(pid, regs.Rdi), "socket:") {
+			at, size := binary.NativeEndian.Uint64(first), binary.NativeEndian.Uint64(first[8:])
+			return p.request(memory(pid, at, min(size, 28)))
+		}
 	case unix.SYS_WRITE, unix.SYS_PWRITE64:
 		if regs.Rdi <= 2 {
 			return instant{}, false
@@ -169,12 +184,27 @@ func (p *position) journal(line []byte) (instant, bool) {
 // src/remote/remote_protocol.x.
 var remote = map[uint32]string{11: "define", 350: "define", 35: "undefine", 231: "undefine", 9: "create", 196: "create"}
 
-// request is the instant before a request to libvirtd: a packet's header is
-// length, program, version, procedure, type, serial and status, each 32 bits
-// (docs/kbase/internals/rpc.rst).
+// nbd are the requests to qemu-nbd that change an image, by their number (NBD's
+// doc/proto.md, request types).
+var nbd = map[uint16]string{1: "write", 3: "flush", 6: "write zeros"}
+
+// request is the instant before a request to libvirtd or qemu-nbd. The header of
+// a packet of libvirt's is length, program, version, procedure, type, serial and
+// status, each 32 bits (docs/kbase/internals/rpc.rst); NBD's is a magic number of
+// 32 bits, and flags and type of 16.
 func (p *position) request(header []byte) (instant, bool) {
-	const remoteProgram = 0x20008086
-	if len(header) < 28 || binary.BigEndian.Uint32(header[4:]) != remoteProgram {
+	const remoteProgram, nbdRequest = 0x20008086, 0x25609513
+	if len(header) < 28 {
+		return instant{}, false
+	}
+	if binary.BigEndian.Uint32(header) == nbdRequest {
+		name, changes := nbd[binary.BigEndian.Uint16(header[6:])]
+		if !changes {
+			return instant{}, false
+		}
+		return p.name("ask qemu-nbd: "+name, true, true), true
+	}
+	if binary.BigEndian.Uint32(header[4:]) != remoteProgram {
 		return instant{}, false
 	}
 	procedure := binary.BigEndian.Uint32(header[12:])

@@ -30,21 +30,44 @@ const program = "/usr/local/bin/vmmigrate"
 // size make every run of it the same.
 func (t *torment) runArgs(more ...string) []string {
 	args := []string{
-		"run", "--vm", vm, "--key-file", keyFile, "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000",
+		"run", "--vm", t.guest().vm, "--key-file", keyFile, "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000",
 		"--workers", "1", "--block-size", "1M", "--close",
+	}
+	if t.Kind == layout {
+		args = append(args, layoutArgs...)
 	}
 	return slices.Concat(args, t.More, t.recoveryArgs(), more)
 }
 
+// kind is what is special about a job.
+type kind string
+
+// The kinds of jobs, of which all but the usual one do something of their own: a
+// recovery key; a disk that stays an image on a file system, with its LUKS header
+// in a file.
+const (
+	usual    kind = "usual"
+	recovery kind = "recovery"
+	layout   kind = "layout"
+)
+
+// guest is the VM that is moved.
+func (t *torment) guest() guest {
+	if t.Kind == layout {
+		return wiki
+	}
+	return imap
+}
+
 func (t *torment) resumeArgs() []string {
-	return append([]string{"resume", vm, "--key-file", keyFile}, t.recoveryArgs()...)
+	return append([]string{"resume", t.guest().vm, "--key-file", keyFile}, t.recoveryArgs()...)
 }
 
 // recoveryFile is where a job with a recovery key writes that.
 const recoveryFile = "/root/imap.recovery-key"
 
 func (t *torment) recoveryArgs() []string {
-	if !t.Recovery {
+	if t.Kind != recovery {
 		return nil
 	}
 	return []string{"--recovery-key-file", recoveryFile}
@@ -54,7 +77,7 @@ func (t *torment) recoveryArgs() []string {
 // key: no such file is ever overwritten, and one that a job did not get to record
 // opens nothing.
 func (t *torment) clearTheWay() error {
-	if !t.Recovery || journalSays(`"kind":"done","step":"recovery-key"`) {
+	if t.Kind != recovery || journalSays(`"kind":"done","step":"recovery-key"`) {
 		return nil
 	}
 	err := os.Remove(recoveryFile)
@@ -64,8 +87,8 @@ func (t *torment) clearTheWay() error {
 	return err
 }
 
-func rollbackArgs(more ...string) []string {
-	return append([]string{"rollback", vm, "--yes"}, more...)
+func (t *torment) rollbackArgs(more ...string) []string {
+	return append([]string{"rollback", t.guest().vm, "--yes"}, more...)
 }
 
 // outcome is what became of one call of vmmigrate.
@@ -135,12 +158,15 @@ func journalSays(text string) bool {
 // header that lost its key would show, and so would a recovery key that does not
 // fit.
 func (t *torment) payloads() (int64, error) {
+	if t.Kind == layout {
+		return wikiPayload()
+	}
 	key := keyFile
-	if t.Recovery {
+	if t.Kind == recovery {
 		key = recoveryFile
 	}
 	var bytes int64
-	for _, d := range disks {
+	for _, d := range t.guest().disks {
 		name := "check_" + d.target
 		open := exec.Command("cryptsetup", "open", "--readonly", "--key-file", key, "/dev/"+group+"/"+d.volume, name)
 		if out, err := open.CombinedOutput(); err != nil {
@@ -211,8 +237,10 @@ func reset(before world) error {
 		kill -CONT $(cat /run/libvirtd.pid); virsh -q list || libvirtd -d
 		dmsetup load pv0 --table "0 $(blockdev --getsz /dev/mapper/pv0) linear /dev/ubda 2048"; dmsetup resume pv0
 		vgchange -q -a n guest; virsh -q destroy imap; virsh -q destroy imap-luks; virsh -q undefine --nvram imap-luks
-		for m in cr_imap_vda cr_imap_vdb check_vda check_vdb; do dmsetup remove --retry $m; done
-		lvremove -q --yes vg0/imap-vda-luks; lvremove -q --yes vg0/imap-vdb-luks
+		virsh -q undefine wiki-luks; umount /run/check /var/lib/libvirt/images/wiki-vda-luks
+		for m in cr_imap_vda cr_imap_vdb cr_wiki_vda check_vda check_vdb; do dmsetup remove --retry $m; done
+		lvremove -q --yes vg0/imap-vda-luks; lvremove -q --yes vg0/imap-vdb-luks; lvremove -q --yes vg0/wiki-vda-luks
+		rmdir /var/lib/libvirt/images/wiki-vda-luks; find /srv/headers -type f -delete; rm -rf /tmp/vmmigrate*
 		lvremove -q --yes vg0/hog; lvremove -q --yes vg0/pool
 		umount -l /var/lib/vmmigrate; rm -rf /var/lib/vmmigrate/* /var/lib/libvirt/qemu/nvram/imap-luks*
 		dmsetup udevcomplete_all -y`

@@ -162,7 +162,7 @@ func (t *torment) rollbackKilled(r *result, faults []fault, short bool) error {
 	}
 	waited := false // since the last kill
 	for len(faults) > 0 && jobBegun() {
-		o, hit, err := killed(rollbackArgs(), where, faults)
+		o, hit, err := killed(t.rollbackArgs(), where, faults)
 		if err != nil {
 			return err
 		}

@@ -40,10 +40,11 @@ func run(args []string) error {
 		return setUp(*device, *seed)
 	case "rehearse":
 		worlds := flags.String("worlds", "/tmp/worlds", "the file to keep in what the end has to be like")
+		of := flags.String("kind", string(usual), "the kind of job")
 		if err := flags.Parse(args[1:]); err != nil {
 			return err
 		}
-		t, err := rehearse(flags.Args(), func(instant) {})
+		t, err := rehearse(kind(*of), flags.Args(), func(instant) {})
 		if err != nil {
 			return err
 		}
@@ -87,21 +88,21 @@ type orders struct {
 	// Ending is "resume", "rollback", or "back" for a rollback that is killed
 	// itself.
 	Ending string `json:"ending"`
-	// Recovery is true for a job with a recovery key.
-	Recovery bool `json:"recovery"`
+	// Job is the kind of job.
+	Job kind `json:"job"`
 	// Short is true if the job need not come far before it is rolled back.
 	Short bool `json:"short"`
 	// Faults are named as in the tables.
 	Faults []string `json:"faults"`
 }
 
-// tables are the faults of a job and of its rollback, as a first run of both
-// calls for them.
+// tables are the faults of a kind of jobs and of their rollback, as a first run of
+// both calls for them: all of the usual one, and of the others what they do and it
+// does not.
 type tables struct {
+	Job      kind    `json:"job"`
 	Forward  []entry `json:"forward"`
 	Backward []entry `json:"backward"`
-	// Recovery are those of a job with a recovery key that others have not.
-	Recovery []entry `json:"recovery"`
 }
 
 type entry struct {
@@ -111,20 +112,11 @@ type entry struct {
 
 // takeOrders prints the tables, and then a result for each of the orders.
 func takeOrders(from io.Reader, to *json.Encoder) error {
-	var forward []instant
-	t, err := rehearse(nil, func(now instant) { forward = append(forward, now) })
+	jobs, all, err := rehearseAll()
 	if err != nil {
 		return err
 	}
-	if err := t.keep("/tmp/worlds"); err != nil {
-		return err
-	}
-	backward, err := t.rehearseRollback()
-	if err != nil {
-		return err
-	}
-	also, recovery, err := t.withRecovery()
-	if err != nil {
+	if err := jobs[usual].keep("/tmp/worlds"); err != nil {
 		return err
 	}
 	known := map[string]fault{}
@@ -136,7 +128,11 @@ func takeOrders(from io.Reader, to *json.Encoder) error {
 		}
 		return all
 	}
-	if err := to.Encode(tables{list(forward), list(backward), list(recovery)}); err != nil {
+	var told []tables
+	for _, one := range all {
+		told = append(told, tables{one.of, list(one.forward), list(one.backward)})
+	}
+	if err := to.Encode(told); err != nil {
 		return err
 	}
 	lines := bufio.NewScanner(from)
@@ -154,10 +150,7 @@ func takeOrders(from io.Reader, to *json.Encoder) error {
 			}
 			faults = append(faults, f)
 		}
-		job := t
-		if o.Recovery {
-			job = also
-		}
+		job := jobs[o.Job]
 		r, err := job.try(o.Ending+" after "+strings.Join(o.Faults, ", "), func(r *result) error {
 			switch o.Ending {
 			case "resume":

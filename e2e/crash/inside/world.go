@@ -37,16 +37,23 @@ const (
 	sizeVDB = 5<<20 + 512
 )
 
-// disk is one of the VM's disks.
+// guest is one of the world's VMs.
+type guest struct {
+	vm    string
+	disks []disk
+}
+
+// disk is one of a VM's disks.
 type disk struct {
 	target, source, volume, mapper string
 	size                           int64
 }
 
-var disks = []disk{
+// imap is the VM of most jobs; see layout.go for the other.
+var imap = guest{vm, []disk{
 	{"vda", "/dev/" + group + "/" + vm, vm + "-vda-luks", "cr_" + vm + "_vda", sizeVDA},
 	{"vdb", images + "/data.raw", vm + "-vdb-luks", "cr_" + vm + "_vdb", sizeVDB},
-}
+}}
 
 // payload is the size that a disk's copy has to have.
 func (d disk) payload() int64 { return (d.size + 4095) &^ 4095 }
@@ -98,8 +105,8 @@ func setUp(device string, seed uint64) error {
 		path string
 		size int
 	}{
-		{disks[0].source, sizeVDA},
-		{disks[1].source, sizeVDB},
+		{imap.disks[0].source, sizeVDA},
+		{imap.disks[1].source, sizeVDB},
 		{images + "/CODE.fd", 128 << 10},
 		{nvram + "/imap_VARS.fd", 128 << 10},
 		{keyFile, 32},
@@ -118,8 +125,8 @@ func setUp(device string, seed uint64) error {
 	// be told to look there.
 	look := []string{"--config", "devices/scan_lvs=1"}
 	for _, argv := range [][]string{
-		{"pvcreate", "-q", "--yes", "--force", disks[0].source},
-		{"vgcreate", "-q", "-s", "1M", guestGroup, disks[0].source},
+		{"pvcreate", "-q", "--yes", "--force", imap.disks[0].source},
+		{"vgcreate", "-q", "-s", "1M", guestGroup, imap.disks[0].source},
 		{"lvcreate", "-q", "--yes", "-Wn", "-l", "2", "-n", "root", guestGroup},
 		{"vgchange", "-q", "-a", "n", guestGroup},
 	} {
@@ -127,14 +134,23 @@ func setUp(device string, seed uint64) error {
 			return fmt.Errorf("%v: %w: %s", argv, err, out)
 		}
 	}
-	definition := "/tmp/" + vm + ".xml"
-	if err := os.WriteFile(definition, fmt.Appendf(nil, domain, images, nvram, disks[0].source, disks[1].source), 0o600); err != nil {
+	if err := define(fmt.Sprintf(domain, images, nvram, imap.disks[0].source, imap.disks[1].source)); err != nil {
 		return err
 	}
-	if out, err := exec.Command("virsh", "-q", "define", definition).CombinedOutput(); err != nil {
-		return fmt.Errorf("virsh define: %w: %s", err, out)
+	if err := setUpWiki(noise); err != nil {
+		return err
 	}
 	return exec.Command("sync").Run()
+}
+
+// define has libvirt know a VM.
+func define(definition string) error {
+	cmd := exec.Command("virsh", "-q", "define", "/dev/stdin")
+	cmd.Stdin = strings.NewReader(definition)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("virsh define: %w: %s", err, out)
+	}
+	return nil
 }
 
 func writeFlushed(path string, data []byte) error {
@@ -182,7 +198,7 @@ func look() (world, error) {
 		}
 		w = append(w, "mapping "+strings.Join(words, " "))
 	}
-	for _, folder := range []string{stateDir, images, nvram, "/etc/libvirt/qemu"} {
+	for _, folder := range []string{stateDir, images, nvram, headers, "/etc/libvirt/qemu"} {
 		if err := w.files(folder); err != nil {
 			return nil, err
 		}
@@ -194,7 +210,10 @@ func look() (world, error) {
 	for _, path := range litter {
 		w = append(w, "litter "+path)
 	}
-	for _, d := range disks {
+	if err := w.mounts(); err != nil {
+		return nil, err
+	}
+	for _, d := range imap.disks { // an image is a file among others
 		digest, err := digestOf(d.source, d.size)
 		if err != nil {
 			return nil, err
@@ -235,7 +254,7 @@ func (w *world) files(folder string) error {
 }
 
 // ours are the programs that vmmigrate runs, and itself.
-var ours = regexp.MustCompile(`^(vmmigrate|cryptsetup|lvcreate|lvremove|lvchange|vgchange|dmsetup|udevadm|qemu-nbd)$`)
+var ours = regexp.MustCompile(`^(vmmigrate|cryptsetup|lvcreate|lvremove|lvchange|vgchange|dmsetup|udevadm|mkfs.ext4|qemu-img|qemu-nbd)$`)
 
 // running are the programs of ours that run.
 func running() []string {
@@ -275,6 +294,8 @@ func digestOf(path string, size int64) (string, error) {
 var (
 	lvmUUID = regexp.MustCompile(`[A-Za-z0-9]{6}(-[A-Za-z0-9]{4}){5}-[A-Za-z0-9]{6}|LVM-[A-Za-z0-9]{64}`)
 	sums    = regexp.MustCompile(`[0-9]+ [0-9a-f]{64}$`)
+	// own are the files of which each job writes others.
+	own = regexp.MustCompile(`^file (` + stateDir + `|` + headers + `/|/etc/libvirt/qemu/[a-z]+-luks)`)
 )
 
 // alike takes out of a world what differs from one job to the next: the ids
@@ -282,7 +303,7 @@ var (
 func (w world) alike() world {
 	var all world
 	for _, line := range w {
-		if strings.HasPrefix(line, "file "+stateDir) || strings.HasPrefix(line, "file /etc/libvirt/qemu/"+vm+"-luks") {
+		if own.MatchString(line) {
 			line = sums.ReplaceAllString(line, "")
 		}
 		line = jobID.ReplaceAllString(line, "JOB")
