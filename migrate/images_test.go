@@ -5,11 +5,13 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/vmmigrate/vmmigrate/filesystem"
 	"github.com/vmmigrate/vmmigrate/image"
+	"github.com/vmmigrate/vmmigrate/luks"
 )
 
 // withImage has the VM imap, off, with one qcow2 disk that is to stay one.
@@ -131,16 +133,18 @@ func (i worldImages) CreateImage(_ context.Context, path string, spec image.NewS
 		if device == "" {
 			return &fs.PathError{Op: "create", Path: path, Err: fs.ErrNotExist}
 		}
-		header, err := i.w.luks.Header(context.Background(), device)
+		// Its header may be in a file: what is mounted is open.
+		mappings, err := i.w.luks.Mappings(context.Background())
 		if err != nil {
 			return err
 		}
+		at := slices.IndexFunc(mappings, func(m luks.Mapping) bool { return m.Device == device })
 		i.w.mu.Lock()
 		defer i.w.mu.Unlock()
 		if i.w.images[device] == nil {
 			i.w.images[device] = make(map[string]*payload)
 		}
-		i.w.images[device][name] = &payload{header: header.UUID, live: make([]byte, spec.Size), synced: make([]byte, spec.Size)}
+		i.w.images[device][name] = &payload{header: mappings[at].UUID, live: make([]byte, spec.Size), synced: make([]byte, spec.Size)}
 		return nil
 	})
 }

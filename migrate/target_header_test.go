@@ -37,6 +37,15 @@ func withDeviceAndHeader(t *testing.T) *world {
 	return w
 }
 
+// withImageAndHeader has one disk that stays an image, and a file for the header.
+func withImageAndHeader(t *testing.T) *world {
+	t.Helper()
+	w := withImage(t)
+	w.withFiles()
+	w.chosen = map[string]DiskOptions{"vda": {Header: headerName}}
+	return w
+}
+
 // withFolderAndHeader has one disk that goes to a file, and its header to another.
 func withFolderAndHeader(t *testing.T) *world {
 	t.Helper()

@@ -40,7 +40,7 @@ func everyTarget(t *testing.T, test func(t *testing.T, host func(*testing.T) *wo
 	t.Helper()
 	for name, host := range map[string]func(*testing.T) *world{
 		"new volumes": newWorld, "a device": withDevice, "a file": withFolder, "an image": withImage,
-		"volumes with a header apart": withHeaders, "a device with its header apart": withDeviceAndHeader,
+		"volumes with a header apart": withHeaders, "a device with its header apart": withDeviceAndHeader, "an image with its header apart": withImageAndHeader,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

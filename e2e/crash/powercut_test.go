@@ -23,17 +23,28 @@ const cuts = 16
 
 func again(job int) bool { return job%4 >= 2 }
 
-// keptWorlds is on a disk that outlives the power.
-const keptWorlds = "/var/lib/libvirt/worlds"
+// keptWorlds is, for each kind of jobs, on a disk that outlives the power.
+const keptWorlds = "/var/lib/libvirt/worlds-"
+
+// ofKind is the kind of a job: a third of them keep an image.
+func ofKind(job int) string {
+	if job%3 == 2 {
+		return layoutJob
+	}
+	return usualJob
+}
 
 // TestPowerCuts ends the host itself at random instants of a job, boots it
 // again on the same disks, and asks for one of the two ends.
 func TestPowerCuts(t *testing.T) {
-	if *faultFlag != "" || *jobFlag != "" {
+	if *faultFlag != "" {
 		return // those are all of a running host
 	}
 	known, jobs := 0, make(chan int, cuts)
 	for n := range cuts {
+		if *jobFlag != "" && *jobFlag != ofKind(n) {
+			continue
+		}
 		known++
 		if again(n) {
 			known++
@@ -63,8 +74,8 @@ type grid struct {
 	random  *rand.Rand // of the job at hand
 	options testhost.Options
 	host    *testhost.Host
-	// takes is how long a job takes when nothing happens to it.
-	takes time.Duration
+	// takes is how long a job of each kind takes when nothing happens to it.
+	takes map[string]time.Duration
 	// story is what the commands that were cut off had said, and what was
 	// found after the boot.
 	story strings.Builder
@@ -80,15 +91,10 @@ func (g *grid) run(ctx context.Context, jobs <-chan int) error {
 	if g.host, err = boot(g.t, g.options); err != nil {
 		return err
 	}
-	out, err := g.host.Shell(ctx, `inside setup -seed "$1"; inside rehearse -worlds "$2"; sync; cat "$2"`, fmt.Sprint(shared.seed), keptWorlds)
-	if err != nil {
+	if _, err := g.host.Run(ctx, "inside", "setup", "-seed", fmt.Sprint(shared.seed)); err != nil {
 		return err
 	}
-	var rehearsed struct{ Seconds float64 }
-	if err := json.Unmarshal([]byte(out), &rehearsed); err != nil {
-		return err
-	}
-	g.takes = time.Duration(rehearsed.Seconds * float64(time.Second))
+	g.takes = make(map[string]time.Duration)
 	for n := range jobs {
 		g.random = shared.random(fmt.Sprint("power cut ", n))
 		if err := g.cutJob(ctx, n); err != nil {
@@ -98,35 +104,58 @@ func (g *grid) run(ctx context.Context, jobs <-chan int) error {
 	return nil
 }
 
-// job is what the power is cut under.
-var job = []string{
-	"vmmigrate", "run", "--vm", "imap", "--key-file", "/var/lib/libvirt/luks.key",
-	"--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--close",
+// rehearse learns what the world is like before and after a job of a kind, and
+// how long it takes.
+func (g *grid) rehearse(ctx context.Context, kind string) error {
+	out, err := g.host.Shell(ctx, `inside rehearse -kind "$1" -worlds "$2"; sync; cat "$2"`, kind, keptWorlds+kind)
+	if err != nil {
+		return err
+	}
+	var rehearsed struct{ Seconds float64 }
+	if err := json.Unmarshal([]byte(out), &rehearsed); err != nil {
+		return err
+	}
+	g.takes[kind] = time.Duration(rehearsed.Seconds * float64(time.Second))
+	return nil
+}
+
+// moves are what the power is cut under.
+var moves = map[string][]string{
+	usualJob:  {"--vm", "imap"},
+	layoutJob: {"--vm", "wiki", "--layout", "filesystem", "--header", "vda=/srv/headers/wiki.header"},
 }
 
 // cutJob cuts the power under one job, and brings it to one of its ends.
 func (g *grid) cutJob(ctx context.Context, n int) error {
-	how := []string{"resume", "rollback"}[n%2]
+	kind, how := ofKind(n), []string{"resume", "rollback"}[n%2]
+	if g.takes[kind] == 0 {
+		if err := g.rehearse(ctx, kind); err != nil {
+			return err
+		}
+	}
+	takes, vm := g.takes[kind], moves[kind][1]
 	g.story.Reset()
 	began := time.Now()
-	after, err := g.cut(ctx, g.takes, job...)
+	after, err := g.cut(ctx, takes, append([]string{
+		"vmmigrate", "run", "--key-file", "/var/lib/libvirt/luks.key", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--close",
+	}, moves[kind]...)...)
 	if err != nil {
 		return err
 	}
-	name := fmt.Sprintf("power cut after %.2f s of a job, then %s", after.Seconds(), how)
+	name := fmt.Sprintf("power cut after %.2f s of a job of %s, then %s", after.Seconds(), vm, how)
 	faults := 1
 	if again(n) {
-		argv := append([]string{"vmmigrate"}, resume()...)
+		argv := []string{"vmmigrate", "resume", vm, "--key-file", "/var/lib/libvirt/luks.key"}
 		if how == "rollback" {
-			argv = []string{"vmmigrate", "rollback", "imap", "--yes", "--force"}
+			argv = []string{"vmmigrate", "rollback", vm, "--yes", "--force"}
 		}
-		if after, err = g.cut(ctx, g.takes/2, argv...); err != nil {
+		if after, err = g.cut(ctx, takes/2, argv...); err != nil {
 			return err
 		}
 		faults++
 		name += fmt.Sprintf(", and again after %.2f s of that", after.Seconds())
 	}
-	out, err := g.host.Run(ctx, "inside", "end", "-worlds", keptWorlds, "-how", how)
+	out, err := g.host.Run(ctx, "inside", "end", "-worlds", keptWorlds+kind, "-how", how)
 	var r result
 	if err == nil {
 		err = json.Unmarshal([]byte(out.Stdout), &r)

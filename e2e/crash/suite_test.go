@@ -23,7 +23,7 @@ import (
 var (
 	seedFlag  = flag.Uint64("crash.seed", 0, "decides all that is left to chance (0: by the clock)")
 	faultFlag = flag.String("crash.fault", "", "try the faults whose name holds this text, and no other, one by one")
-	jobFlag   = flag.String("crash.job", "", "try the kills of one kind of jobs alone: usual, recovery or layout")
+	jobFlag   = flag.String("crash.job", "", "try the kills and power cuts of one kind of jobs alone: usual, recovery or layout")
 	shareFlag = flag.Uint64("crash.share", 1, "try one of so many faults, which one the seed decides, and at least one of each kind")
 	hostsFlag = flag.Int("crash.hosts", max(2, min(runtime.NumCPU(), 8)), "run so many test hosts at a time")
 	toFlag    = flag.String("crash.summary", "", "write the summary to this file too")

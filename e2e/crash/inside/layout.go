@@ -86,18 +86,16 @@ func wikiPayload() (int64, error) {
 	d := wiki.disks[0]
 	const mapper, dir = "check_vda", "/run/check"
 	device := "/dev/mapper/" + mapper
-	if err := runs("cryptsetup", "open", "--readonly", "--key-file", keyFile, "--header", headers+"/wiki.header", "/dev/"+group+"/"+d.volume, mapper); err != nil {
+	if err := runs("cryptsetup", "open", "--key-file", keyFile, "--header", headers+"/wiki.header", "/dev/"+group+"/"+d.volume, mapper); err != nil {
 		return 0, err
 	}
-	err := runs("e2fsck", "-fn", device)
-	if err == nil {
-		err = errors.Join(os.MkdirAll(dir, 0o700), runs("mount", "-o", "ro", device, dir))
-	}
+	// For writing: the last to have it open may have been a host that lost its power.
+	err := errors.Join(os.MkdirAll(dir, 0o700), runs("mount", device, dir))
 	if err == nil {
 		err = errors.Join(
-			runs("qemu-img", "compare", "-U", "-f", "qcow2", "-F", "qcow2", d.source, dir+"/"+wikiImage),
-			runs("qemu-img", "check", "-q", "-U", dir+"/"+wikiImage),
-			alone(dir), runs("umount", dir))
+			runs("qemu-img", "compare", "-f", "qcow2", "-F", "qcow2", d.source, dir+"/"+wikiImage),
+			runs("qemu-img", "check", "-q", dir+"/"+wikiImage),
+			alone(dir), runs("umount", dir), runs("e2fsck", "-fn", device))
 	}
 	return d.size, errors.Join(err, lock(mapper))
 }
