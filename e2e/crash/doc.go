@@ -15,7 +15,10 @@
 //
 // Command inside does the work on the test host, so that an instant is hit
 // exactly and a check costs no round trip. The seed is printed, and
-// -crash.seed takes it again; -crash.fault tries one fault of the tables alone.
+// -crash.seed takes it again; -crash.fault tries one fault of the tables alone, and
+// -crash.job those of one kind of jobs: the usual, one that makes a recovery key, or
+// one whose disk stays an image on a file system, with its LUKS header in a file. Of
+// the latter two the tables hold what the usual job does not do.
 // -crash.share=4 tries a quarter of the tables, the seed decides which, and one of
 // each kind of all else. At the end stands, for each kind, how many faults of
 // how many were tried and how many survived, how many bytes were compared, the

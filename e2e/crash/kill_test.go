@@ -186,9 +186,20 @@ const stride = 12
 // rollback is itself killed at all of its faults.
 func chooseOrders(table tables) (work []orders, known int) {
 	share := int(max(*shareFlag, 1))
-	add := func(ending string, faults []entry, perJob int) {
+	// A kind is a step, disk and thing done. Most things are done in the usual job
+	// already: with an image it is a step, and a rollback is tried of any.
+	kind := func(e entry) string {
+		what, _, _ := strings.Cut(e.What, " ")
+		return e.Step + " " + what
+	}
+	undone := kind
+	if table.Job == layoutJob {
+		kind = func(e entry) string { return e.Step }
+		undone = func(entry) string { return "" }
+	}
+	add := func(ending string, faults []entry, kind func(entry) string, perJob int) {
 		known += len(faults)
-		for _, chain := range chains(inShare(table.Job, faults), perJob) {
+		for _, chain := range chains(inShare(faults, kind), perJob) {
 			work = append(work, orders{Ending: ending, Job: table.Job, Faults: chain})
 		}
 	}
@@ -196,20 +207,20 @@ func chooseOrders(table tables) (work []orders, known int) {
 	if table.Job != recoveryJob {
 		resumed = max(1, stride/share)
 	}
-	add("resume", table.Forward, resumed)
+	add("resume", table.Forward, kind, resumed)
 	// Once the job's folder is renamed there is no job to be rolled back again:
 	// what comes after is one kill a job, and all the same how long that was.
 	gone := 1 + slices.IndexFunc(table.Backward, func(e entry) bool { return strings.HasPrefix(e.What, "rename ") })
 	if gone == 0 {
 		gone = len(table.Backward)
 	}
-	add("back", table.Backward[:gone], max(1, 2/share))
+	add("back", table.Backward[:gone], kind, max(1, 2/share))
 	known += len(table.Backward) - gone
-	for _, e := range inShare(table.Job, table.Backward[gone:]) {
+	for _, e := range inShare(table.Backward[gone:], kind) {
 		work = append(work, orders{Ending: "back", Job: table.Job, Short: true, Faults: []string{e.Fault}})
 	}
 	lasting := ownWorlds(table.Forward)
-	add("rollback", lasting, len(lasting))
+	add("rollback", lasting, undone, len(lasting))
 	return work, known
 }
 
@@ -241,16 +252,8 @@ func ownWorlds(table []entry) (own []entry) {
 }
 
 // inShare are the faults of a table that this run tries: its share, and one of
-// each step, disk and thing done that would have none; of each step alone where
-// the usual job is the one that most things are done in.
-func inShare(job string, table []entry) (in []entry) {
-	kind := func(e entry) string {
-		what, _, _ := strings.Cut(e.What, " ")
-		if job == layoutJob {
-			what = ""
-		}
-		return e.Step + " " + what
-	}
+// each kind that would have none.
+func inShare(table []entry, kind func(entry) string) (in []entry) {
 	covered := map[string]bool{}
 	for i, e := range table {
 		if shared.chosen(i) {
