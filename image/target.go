@@ -13,6 +13,7 @@ import (
 
 	"github.com/vmmigrate/vmmigrate/internal/command"
 	"github.com/vmmigrate/vmmigrate/internal/nbd"
+	"github.com/vmmigrate/vmmigrate/internal/scratch"
 )
 
 // CreateCommand makes an empty qcow2 image of version 3 at path, which has to be
@@ -118,12 +119,12 @@ func (t Tools) OpenTarget(ctx context.Context, path string) (*Target, error) {
 }
 
 func (t Tools) serveTarget(ctx context.Context, chain Chain, mode string) (*Target, error) {
-	folder, err := privateFolder()
+	folder, err := scratch.Make()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = os.RemoveAll(folder) }() // the connection stands by then
-	socket := filepath.Join(folder, "nbd")
+	defer func() { _ = folder.Remove() }() // the connection stands by then
+	socket := filepath.Join(folder.Path, "nbd")
 	server, err := t.launch(command.Cmd{Name: "qemu-nbd", Args: []string{"--socket=" + socket, "--cache=" + mode, "--discard=unmap", "--", chain.alone()}})
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/vmmigrate/vmmigrate/internal/command"
 	"github.com/vmmigrate/vmmigrate/internal/nbd"
+	"github.com/vmmigrate/vmmigrate/internal/scratch"
 )
 
 // Tools are QEMU's programs that images are read with. The zero value runs
@@ -91,13 +92,13 @@ func (t Tools) launch(cmd command.Cmd) (*command.Process, error) {
 }
 
 func (t Tools) serve(ctx context.Context, chain Chain, mode string) (*Source, error) {
-	folder, err := privateFolder()
+	folder, err := scratch.Make()
 	if err != nil {
 		return nil, err
 	}
 	// The socket is of no use once the connections stand.
-	defer func() { _ = os.RemoveAll(folder) }()
-	socket := filepath.Join(folder, "nbd")
+	defer func() { _ = folder.Remove() }()
+	socket := filepath.Join(folder.Path, "nbd")
 	before, err := chain.identities()
 	if err != nil {
 		return nil, err
@@ -143,16 +144,6 @@ func (c Chain) unmoved(before []string) error {
 // stopPatience is how long qemu-nbd may take to end by itself. It has nothing
 // to write.
 const stopPatience = 2 * time.Second
-
-// privateFolder makes a folder that only we can enter. A socket's path may have
-// 107 bytes (unix(7)).
-func privateFolder() (string, error) {
-	base := os.TempDir()
-	if len(base) > 70 {
-		base = "/tmp"
-	}
-	return os.MkdirTemp(base, "vmmigrate-nbd-")
-}
 
 // connect waits for the server's socket and connects to read.
 func (t Tools) connect(ctx context.Context, chain Chain, server *command.Process, socket string) (client *nbd.Client, err error) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/vmmigrate/vmmigrate/internal/command"
+	"github.com/vmmigrate/vmmigrate/internal/scratch"
 )
 
 // RefusedError says that cryptsetup, or the kernel behind it, does not take how
@@ -26,12 +27,12 @@ func (e *RefusedError) Error() string { return "cryptsetup refuses it: " + e.Rea
 // size, hash or PBKDF that is not to be had here, which cryptsetup would only say
 // once the device is wiped; any other error says that it could not be tried.
 func (c *Client) Try(ctx context.Context, spec FormatSpec) (err error) {
-	dir, err := os.MkdirTemp("", "vmmigrate-try-")
+	folder, err := scratch.Make()
 	if err != nil {
 		return fmt.Errorf("try the encryption: %w", err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	spec.Device, spec.UUID = filepath.Join(dir, "volume"), "00000000-0000-4000-8000-000000000000"
+	defer func() { err = errors.Join(err, folder.Remove()) }()
+	spec.Device, spec.UUID = filepath.Join(folder.Path, "volume"), "00000000-0000-4000-8000-000000000000"
 	if spec.Type == "" {
 		spec.Type = LUKS2
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/vmmigrate/vmmigrate/hypervisor"
 	"github.com/vmmigrate/vmmigrate/image"
 	"github.com/vmmigrate/vmmigrate/internal/command"
+	"github.com/vmmigrate/vmmigrate/internal/scratch"
 	"github.com/vmmigrate/vmmigrate/luks"
 	"github.com/vmmigrate/vmmigrate/lvm"
 	"github.com/vmmigrate/vmmigrate/migrate"
@@ -61,6 +62,8 @@ func (s *session) host(ctx context.Context, c *cli.Context, readOnly bool) (env 
 	if readOnly {
 		only := command.ReadOnly{Runner: logged}
 		runner, starter = only, only
+	} else {
+		scratch.Sweep() // a run that was killed had no time for it
 	}
 	for _, program := range []string{"lvs", "cryptsetup"} {
 		if err := s.installed(program); err != nil {

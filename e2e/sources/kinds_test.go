@@ -163,7 +163,7 @@ func TestEveryKindOfSourceMovesAsItsGuestSeesIt(t *testing.T) {
 		t.Errorf("the sources are not as they were:\n%s\n%s", before, after)
 	}
 	t.Run("a guest boots from the clone of its qcow2 chain", h.bootsFromAChain)
-	if left := h.sh(t, `pgrep -a qemu-nbd || true; ls -d /tmp/vmmigrate-nbd-* 2>/dev/null || true`); left != "" {
+	if left := h.sh(t, `pgrep -a qemu-nbd || true; ls -d /tmp/vmmigrate-* 2>/dev/null || true`); left != "" {
 		t.Errorf("left behind: %s", left)
 	}
 }

@@ -203,12 +203,14 @@ func look() (world, error) {
 			return nil, err
 		}
 	}
-	litter, err := filepath.Glob("/tmp/.*")
-	if err != nil {
-		return nil, err
-	}
-	for _, path := range litter {
-		w = append(w, "litter "+path)
+	for _, pattern := range []string{"/tmp/.*", "/tmp/vmmigrate-*"} {
+		litter, err := filepath.Glob(pattern)
+		if err != nil {
+			return nil, err
+		}
+		for _, path := range litter {
+			w = append(w, "litter "+path)
+		}
 	}
 	if err := w.mounts(); err != nil {
 		return nil, err
