@@ -33,14 +33,29 @@ lvcreate -qy -W y -L 96M -n dev vg0 /dev/ubda; lvcreate -qy -W y -L 32M -n tight
 		trims []string
 		then  func(*testing.T)
 	}{
-		{"a thin volume, with discards", []string{"--vg", "vg0", "--thin-pool", "small", "--allow-discards"}, "discards pass through",
-			[]string{"it is mounted with discard", "its thin pool vg0/small gets the space back"}, freesItsPool},
-		{"a file, with discards", []string{"--target-dir", "/srv/fs", "--allow-discards"}, "/srv/fs/kept-vda-luks.img",
-			[]string{"punches holes into it", "the file system that the volume's file is on"}, freesItsFile},
-		{"a volume with its header apart", []string{"--vg", "vg0", "--header", "vda=/media/stick/kept.header"}, "16 MiB in /media/stick/kept.header",
-			[]string{"it is mounted without discard"}, func(t *testing.T) {
+		{
+			"a thin volume, with discards",
+			[]string{"--vg", "vg0", "--thin-pool", "small", "--allow-discards"},
+			"discards pass through",
+			[]string{"it is mounted with discard", "its thin pool vg0/small gets the space back"},
+			freesItsPool,
+		},
+		{
+			"a file, with discards",
+			[]string{"--target-dir", "/srv/fs", "--allow-discards"},
+			"/srv/fs/kept-vda-luks.img",
+			[]string{"punches holes into it", "the file system that the volume's file is on"},
+			freesItsFile,
+		},
+		{
+			"a volume with its header apart",
+			[]string{"--vg", "vg0", "--header", "vda=/media/stick/kept.header"},
+			"16 MiB in /media/stick/kept.header",
+			[]string{"it is mounted without discard"},
+			func(t *testing.T) {
 				sh(t, `test -z "$(wipefs --noheadings /dev/vg0/kept-vda-luks)"; test -s /media/stick/kept.header`)
-			}},
+			},
+		},
 		{"a device", []string{"--target-device", "/dev/vg0/dev"}, "vg0/dev", []string{"vg0/dev"}, nil},
 	} {
 		t.Run(target.kind, func(t *testing.T) {
