@@ -268,57 +268,6 @@ func (j *judge) judgeMethod(d Retiree, facts PlainFacts) {
 	}
 }
 
-// judgeHolders refuses a disk that is open, mounted, mapped, swapped to, or part
-// of a volume group of this host.
-func (j *judge) judgeHolders(ctx context.Context, d Retiree, facts PlainFacts) error {
-	holders, err := j.Holders(d.Path)
-	if err != nil && !isMissing(err) {
-		return err
-	}
-	for _, holder := range holders {
-		j.against(Used, d.Target, "", "%s is in use by %s", d.Path, holder)
-	}
-	if facts.Busy && len(holders) == 0 {
-		j.against(Used, d.Target, command.Quote([]string{"lsblk", d.Path}), "%s is in use by this host itself", d.Path)
-	}
-	if !facts.Block {
-		return nil
-	}
-	groups, err := j.Volumes.On(ctx, d.Path)
-	var none *lvm.NotFoundError
-	if err != nil && !errors.As(err, &none) {
-		return err
-	}
-	if len(groups) == 0 {
-		return nil
-	}
-	// A guest may have made its disks a group of its own. One with a disk that
-	// is none of the original's is this host's, or another guest's.
-	all, err := j.Volumes.VGs(ctx)
-	if err != nil {
-		return err
-	}
-	ours := make(map[string]bool)
-	for _, disk := range j.clone.Disks {
-		if seen, err := j.Plain.Look(ctx, disk.Source); err == nil {
-			ours[seen.Key] = true
-		}
-	}
-	for _, group := range groups {
-		for _, known := range all {
-			if known.UUID != group.UUID {
-				continue
-			}
-			for _, pv := range known.PVs {
-				if seen, err := j.Plain.Look(ctx, pv.Name); err != nil || !ours[seen.Key] {
-					j.against(Used, d.Target, command.Quote([]string{"vgs", "-o", "+pv_name", known.Name}), "%s is a physical volume of the volume group %q, which has other disks too", d.Path, known.Name)
-				}
-			}
-		}
-	}
-	return nil
-}
-
 // judgeBackups demands a good header backup of each of the clone's disks: from now
 // on its volumes are all there is.
 func (j *judge) judgeBackups(ctx context.Context) error {
