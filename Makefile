@@ -43,7 +43,8 @@ e2e: setup
 	go test -tags e2e -count=1 -timeout 60m $(filter-out %/crash %/inside,$(shell go list -tags e2e ./e2e/...))
 
 # The plug pulled at every instant of a job, every disk that fails, every daemon
-# that hangs. All of it takes longer than all the rest, so it is a tier of its own.
+# that hangs. All of it takes twenty minutes of two quiet processors, so it is a
+# tier of its own.
 crash: setup
 	go test -tags e2e -count=1 -timeout 180m -v ./e2e/crash
 
