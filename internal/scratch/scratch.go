@@ -33,7 +33,7 @@ func Make() (*Folder, error) {
 	base := base()
 	sweep(base)
 	// A sweep of another process may come between the folder and its lock.
-	for range 10 {
+	for range 100 {
 		path, err := os.MkdirTemp(base, prefix)
 		if err != nil {
 			return nil, fmt.Errorf("make a temporary folder: %w", err)
