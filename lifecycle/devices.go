@@ -165,8 +165,9 @@ func readLayer(folder string) (Layer, []string, error) {
 
 // aloofParts end the names of those parts of LVM's volumes that no discard of a
 // volume's goes to: the metadata of a pool or cache, and the cache, which passes
-// discards to what it is in front of (lvmthin(7), lvmcache(7)).
-var aloofParts = []string{"_tmeta", "_cmeta", "_cdata", "-cmeta", "-cdata"}
+// discards to what it is in front of (lvmthin(7), lvmcache(7)). lvm2 lets no volume
+// of a user's have such a name.
+var aloofParts = []string{"_tmeta", "_cmeta", "_cdata", "_cvol-cmeta", "_cvol-cdata"}
 
 // aloof says whether the device with that folder in sysfs is such a part.
 func aloof(folder string) bool {

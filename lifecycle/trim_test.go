@@ -71,10 +71,18 @@ func sysfs(t *testing.T) string {
 	write("devices/dm-2/dm/name", "vg0-fast_cpool_cdata\n")
 	write("devices/dm-2/dm/uuid", "LVM-UVBcwfbXVjaC7AHo0t6iXgjayS6YgDNA-cdata\n")
 	write("devices/dm-2/queue/discard_max_bytes", "0\n")
+	write("devices/dm-3/dm/name", "vg0-fast_cvol-cmeta\n")
+	write("devices/dm-3/dm/uuid", "LVM-NXljSPXy48CKmqmROUrdMYpxwei7kWu7-cmeta\n")
+	// A user's volume, whose own dash is doubled.
+	write("devices/dm-4/dm/name", "vg1-mail--cmeta\n")
+	write("devices/dm-4/dm/uuid", "LVM-UVBcwfbXVjaC7AHo0t6iXgjayS6YgDNA\n")
+	write("devices/dm-4/queue/discard_max_bytes", "0\n")
 	write("devices/sda/queue/discard_max_bytes", "2147450880\n")
 	write("devices/sda/sda2/partition", "2\n")
 	write("devices/cciss!c0d0/queue/discard_max_bytes", "0\n")
 	link("devices/dm-1/slaves/dm-2", "devices/dm-2")
+	link("devices/dm-1/slaves/dm-3", "devices/dm-3")
+	link("devices/dm-1/slaves/dm-4", "devices/dm-4")
 	link("devices/dm-1/slaves/sda2", "devices/sda/sda2")
 	link("devices/dm-1/slaves/cciss!c0d0", "devices/cciss!c0d0")
 	link("dev/block/254:1", "devices/dm-1")
@@ -85,7 +93,7 @@ func TestEveryDeviceBelowAVolumeIsFound(t *testing.T) {
 	host := Host{Sys: sysfs(t), Number: func(string) (string, error) { return "254:1", nil }}
 	layers, err := host.Below(t.Context(), "/dev/vg0/imap-vda")
 	no(t, err)
-	want := []Layer{{"dm-1", "vg0-imap--vda", 4096}, {"cciss!c0d0", "", 0}, {"sda2", "", 2147450880}, {"sda", "", 2147450880}}
+	want := []Layer{{"dm-1", "vg0-imap--vda", 4096}, {"cciss!c0d0", "", 0}, {"dm-4", "vg1-mail--cmeta", 0}, {"sda2", "", 2147450880}, {"sda", "", 2147450880}}
 	if diff := cmp.Diff(want, layers); diff != "" {
 		t.Error(diff)
 	}

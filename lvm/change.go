@@ -124,9 +124,10 @@ func createArgs(spec Spec, extent int64) ([]string, error) {
 // Remove removes the volume vg/name if it bears tag, and is content when there
 // is no such volume. It returns a *NotOursError when the volume does not bear
 // the tag, an *InUseError when it is open, a *MovingError while it is moved, and a
-// *SnapshotError when snapshots would go with it; it is still there then. A cache in front of it goes with it.
+// *SnapshotError when snapshots would go with it; it is still there then. A cache
+// in front of it goes with it.
 func (c *Client) Remove(ctx context.Context, vg, name, tag string) error {
-	volume, err := c.LV(ctx, vg, name)
+	volume, volumes, err := c.lookUp(ctx, vg, name)
 	if isMissing(err) {
 		return nil
 	}
@@ -135,10 +136,6 @@ func (c *Client) Remove(ctx context.Context, vg, name, tag string) error {
 	}
 	if tag == "" || !volume.HasTag(tag) {
 		return &NotOursError{VG: vg, Name: name, Tag: tag, Tags: volume.Tags}
-	}
-	volumes, err := c.LVs(ctx)
-	if err != nil {
-		return err
 	}
 	return c.remove(ctx, volume, volumes)
 }

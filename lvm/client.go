@@ -107,26 +107,31 @@ func (c *Client) LVs(ctx context.Context) ([]LV, error) {
 // a guest's disk has the name too. It returns a *NotFoundError when there is
 // none, or no such group, and an *AmbiguousError when it can't tell.
 func (c *Client) LV(ctx context.Context, vg, name string) (LV, error) {
+	volume, _, err := c.lookUp(ctx, vg, name)
+	return volume, err
+}
+
+// lookUp is LV, with all of the host's volumes beside it.
+func (c *Client) lookUp(ctx context.Context, vg, name string) (volume LV, all []LV, err error) {
 	missing := &NotFoundError{Kind: "logical volume", Name: vg + "/" + name}
 	if ValidVGName(vg) != nil || invalid(name) != "" {
-		return LV{}, missing
+		return LV{}, nil, missing
 	}
-	volumes, err := c.LVs(ctx)
-	if err != nil {
-		return LV{}, err
+	if all, err = c.LVs(ctx); err != nil {
+		return LV{}, nil, err
 	}
-	volumes = slices.DeleteFunc(volumes, func(v LV) bool { return v.VG != vg || v.Name != name })
+	volumes := slices.DeleteFunc(slices.Clone(all), func(v LV) bool { return v.VG != vg || v.Name != name })
 	if len(volumes) > 1 {
 		group, _, err := c.group(ctx, vg)
 		if err != nil {
-			return LV{}, err
+			return LV{}, nil, err
 		}
 		volumes = slices.DeleteFunc(volumes, func(v LV) bool { return v.VGUUID != group.UUID })
 	}
 	if len(volumes) == 0 {
-		return LV{}, missing
+		return LV{}, nil, missing
 	}
-	return volumes[0], nil
+	return volumes[0], all, nil
 }
 
 // ByTag are the volumes that bear tag themselves.

@@ -290,12 +290,7 @@ func TestASnapshotKeepsARollbackFromTakingItAlong(t *testing.T) {
 // with it: it is the guest's by then.
 func TestAnImageThatACloneWasDefinedOnIsNotMadeAnew(t *testing.T) {
 	w := withImage(t)
-	plan := w.planned()
-	if _, err := w.run(plan, Define); !errors.Is(err, ErrStopAfter) {
-		t.Fatal(err)
-	}
-	w.virt.remove(t, "imap-luks")
-	w.cutPower()
+	plan := w.undefined(t)
 	for _, images := range w.images {
 		for _, p := range images {
 			p.torn = true
@@ -312,12 +307,7 @@ func TestAnImageThatACloneWasDefinedOnIsNotMadeAnew(t *testing.T) {
 
 func TestAFileSystemThatACloneWasDefinedOnIsNotMadeAnew(t *testing.T) {
 	w := withImage(t)
-	plan := w.planned()
-	if _, err := w.run(plan, Define); !errors.Is(err, ErrStopAfter) {
-		t.Fatal(err)
-	}
-	w.virt.remove(t, "imap-luks")
-	w.cutPower()
+	plan := w.undefined(t)
 	for device := range w.images {
 		w.fs.Forget(device)
 	}

@@ -232,16 +232,24 @@ func TestNothingIsCopiedOverADiskThatACloneWasDefinedOn(t *testing.T) {
 	}
 }
 
-// Nor is a header made anew: with the backup of the old one what is under it can
-// be had back, and under another it is noise.
-func TestNoHeaderIsMadeOverADiskThatACloneWasDefinedOn(t *testing.T) {
-	w := newWorld(t)
+// undefined has a job come as far as the definition of its clone, which somebody
+// takes away before the power is cut.
+func (w *world) undefined(t *testing.T) *Plan {
+	t.Helper()
 	plan := w.planned()
 	if _, err := w.run(plan, Define); !errors.Is(err, ErrStopAfter) {
 		t.Fatal(err)
 	}
 	w.virt.remove(t, "imap-luks")
 	w.cutPower()
+	return plan
+}
+
+// Nor is a header made anew: with the backup of the old one what is under it can
+// be had back, and under another it is noise.
+func TestNoHeaderIsMadeOverADiskThatACloneWasDefinedOn(t *testing.T) {
+	w := newWorld(t)
+	plan := w.undefined(t)
 	w.luks.Forget("/dev/vg0/imap-vda-luks")
 	var wrote *GuestWroteError
 	if _, err := w.resume(plan.Job); !errors.As(err, &wrote) || !strings.Contains(wrote.Error(), "vda.luks-header") {

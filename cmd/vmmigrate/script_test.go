@@ -27,6 +27,18 @@ func TestMain(m *testing.M) {
 	})
 }
 
+// `make test` installs what tests are skipped without, and sets NO_SKIP.
+func TestNothingIsSkippedWhereAllIsInstalled(t *testing.T) {
+	if os.Getenv("NO_SKIP") == "" {
+		return
+	}
+	for _, program := range []string{"groff", "bash", "zsh", "fish"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // testMachine is this machine as a script's variables say: AS=user is not root,
 // MISSING names a program that is not installed, and what hangs is waited for
 // a moment only.

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,17 +31,24 @@ type Folder struct {
 func Make() (*Folder, error) {
 	base := base()
 	sweep(base)
+	var failed error
 	// A sweep of another process may come between the folder and its lock.
 	for range 100 {
 		path, err := os.MkdirTemp(base, prefix)
 		if err != nil {
 			return nil, fmt.Errorf("make a temporary folder: %w", err)
 		}
-		if lock := hold(path); lock != nil {
+		lock, err := hold(path)
+		if err == nil {
 			return &Folder{Path: path, lock: lock}, nil
 		}
+		failed = err
+		_ = os.Remove(path) // if the sweep has not
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, os.ErrNotExist) {
+			break
+		}
 	}
-	return nil, fmt.Errorf("make a temporary folder: each one in %s was taken away at once", base)
+	return nil, fmt.Errorf("lock a temporary folder in %s: %w", base, failed)
 }
 
 // Remove removes the folder and what is in it.
@@ -73,37 +79,45 @@ func sweep(base string) {
 			continue
 		}
 		path := filepath.Join(base, entry.Name())
-		if lock := hold(path); lock != nil {
+		if lock, err := hold(path); err == nil {
 			_ = os.RemoveAll(path) // or the next one does
 			_ = lock.Close()
 		}
 	}
 }
 
-// hold locks a folder of this user's own, and returns nil if it is another's,
-// somebody holds it or it is gone by then.
-func hold(path string) *os.File {
+// hold locks a folder of this user's own. The error is unix.EWOULDBLOCK if somebody
+// holds it, os.ErrNotExist if it is gone by then, and os.ErrPermission if it is
+// another's.
+func hold(path string) (*os.File, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	folder := os.NewFile(uintptr(fd), path)
-	there, err := folder.Stat()
-	if err == nil {
-		if stat, ok := there.Sys().(*syscall.Stat_t); !ok || int64(stat.Uid) != int64(os.Geteuid()) {
-			err = os.ErrPermission
-		}
-	}
-	if err == nil {
-		err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
-	}
-	var now os.FileInfo
-	if err == nil {
-		now, err = os.Lstat(path)
-	}
-	if err != nil || !os.SameFile(there, now) {
+	if err := lock(folder); err != nil {
 		_ = folder.Close()
-		return nil
+		return nil, err
 	}
-	return folder
+	return folder, nil
+}
+
+func lock(folder *os.File) error {
+	var opened, named unix.Stat_t
+	if err := unix.Fstat(int(folder.Fd()), &opened); err != nil {
+		return err
+	}
+	if int64(opened.Uid) != int64(os.Geteuid()) {
+		return os.ErrPermission
+	}
+	if err := unix.Flock(int(folder.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return err
+	}
+	if err := unix.Lstat(folder.Name(), &named); err != nil {
+		return err
+	}
+	if named.Dev != opened.Dev || named.Ino != opened.Ino {
+		return os.ErrNotExist
+	}
+	return nil
 }
